@@ -1,0 +1,65 @@
+"""The night: source files in, published tables of product neighbours out.
+
+    load >> embed >> neighbours >> publish
+
+* **load** (prepare, ingest, validate, clean) reads the source files, quarantines broken rows with their reasons and cleans the rest. Fails
+  on a missing or unreadable file and on a feed with too much to refuse; the message names source, file and row.
+* **embed** computes the vectors of texts not seen before. Vectors already stored are kept, whatever happens.
+* **neighbours** finds the k most similar items of every item and measures the recall.
+* **publish** (audit, publish) checks the night against its bounds, then makes it visible, in one commit a table. A held night fails here:
+  the message names the check, `audit_results` has its figure, and the published tables are as they were.
+
+**Rerun.** Clear the failed task with its downstream: every stage replaces what it wrote for the same night, and readers see the old night
+or the new one, never a part. A task is retried by itself only where a second try may help (another writer, a lost process); any other
+failure waits for a person.
+
+**Another night.** Trigger the DAG and fill in *date*; without it a run takes its partition's or its logical date. The same by command:
+`airflow dags trigger catalogue --conf '{"date": "2026-11-20"}'`. A range, to its last moment:
+`airflow backfill create --dag-id catalogue --from-date 2026-11-14 --to-date 2026-11-20T23:59 --max-active-runs 1`
+(`--reprocess-behavior completed` to work again on nights that are done). A backfill never moves `current_neighbours` back to an older
+night.
+
+**Where things are.** What runs is `shelfmates <stages> --date DATE --settings FILE`, which works without Airflow too; the settings are
+`$SHELFMATES_SETTINGS`, else `shelfmates.toml` of the checkout, and name the sources, the lake and the folder of the Data Docs page. Spark
+is that of the connection `spark_default`. Every stage leaves a row in the table `runs`; what was refused is in `quarantined_items`.
+The events of the assets `neighbours` and `current_neighbours` carry the night's figures.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param, timezone
+from shelfmates.assets import CURRENT_NEIGHBOURS, NEIGHBOURS
+from shelfmates.operator import SparkJobOperator
+
+with DAG(
+    dag_id="catalogue",
+    description="Source files in, published tables of product neighbours out",
+    doc_md=__doc__,
+    schedule="0 3 * * *",  # UTC: feeds of a day are in by then; the night is the day it runs on
+    start_date=timezone.datetime(2020, 1, 1),  # no backfill reaches further back
+    catchup=False,
+    max_active_runs=1,  # a night is audited against the one before it
+    tags={"shelfmates", "nightly"},
+    default_args={
+        "owner": "shelfmates",
+        "retries": 2,  # the operator lets only transient errors come to a retry
+        "retry_delay": timedelta(minutes=2),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=30),
+    },
+    params={
+        "date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Night",
+            description="The night to work on (snapshot_date). Empty: the date of the schedule or of the partition.",
+        )
+    },
+):
+    load = SparkJobOperator(task_id="load", stages=["prepare", "ingest", "validate", "clean"])
+    embed = SparkJobOperator(task_id="embed", stages=["embed"])
+    neighbours = SparkJobOperator(task_id="neighbours", stages=["neighbours"])
+    publish = SparkJobOperator(task_id="publish", stages=["audit", "publish"], outlets=[NEIGHBOURS, CURRENT_NEIGHBOURS])
+
+    load >> embed >> neighbours >> publish

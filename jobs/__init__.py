@@ -1,0 +1,1 @@
+"""The nightly program: stages (verbs) over tables, pure libraries (nouns) beneath them."""

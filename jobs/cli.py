@@ -1,0 +1,200 @@
+"""The only command line. Airflow, docker and people all enter here; heavy packages are imported by the command that needs them."""
+
+import argparse
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs import settings as settings_file
+from jobs.errors import SettingsError, ShelfmatesError
+from jobs.night import Night
+
+# stage -> what it does, in the order of a night
+STAGES = {
+    "prepare": "create the tables, once",
+    "ingest": "read the source files of the date, every value as it came",
+    "validate": "quarantine broken rows with their reasons; hold the night if a whole feed is suspect",
+    "clean": "normalise what is valid and fold exact duplicates",
+    "embed": "compute the vectors that are not in the lake yet",
+    "neighbours": "find the k most similar items of every item, and measure the recall",
+    "audit": "check the night against its bounds; hold it if one graded fail is broken",
+    "publish": "make the audited night visible, one commit a table",
+}
+
+EPILOG = f"""\
+stages, in the order of a night; each can be run alone, or several in a row in one Spark session:
+{chr(10).join(f"  {stage:<12}{what}" for stage, what in STAGES.items())}
+
+examples:
+  shelfmates generate --items 2000 --nights 2 --start 2026-11-20 --out build/demo
+  shelfmates run --date 2026-11-20 --settings build/demo/shelfmates.toml
+  shelfmates neighbours audit publish --date 2026-11-20 --settings build/demo/shelfmates.toml
+  shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
+
+exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 75 worth a retry
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command; a ShelfmatesError is told in a few lines and becomes the exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        given.command(given)
+    except ShelfmatesError as error:
+        print(f"shelfmates: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe (head, less) has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(
+        prog="shelfmates",
+        description="Nightly product neighbours, as Delta tables.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    with_settings = argparse.ArgumentParser(add_help=False)
+    with_settings.add_argument(
+        "--settings", metavar="FILE", help="settings file (default: $SHELFMATES_SETTINGS, else shelfmates.toml in this folder)"
+    )
+    _add_stages(commands, with_settings)
+    _add_reading(commands, with_settings)
+    _add_tools(commands, with_settings)
+    return root
+
+
+def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
+    night = argparse.ArgumentParser(add_help=False, parents=[with_settings])
+    night.add_argument("--date", required=True, type=_date, metavar="YYYY-MM-DD", help="the night")
+    night.add_argument("--run-id", metavar="ID", help="name of the run (default: manual__DATE); the stages of one run share it")
+    night.add_argument("--figures", action="store_true", help="end with one line of JSON that carries every figure, for a scheduler")
+    run = commands.add_parser(
+        "run", parents=[night], help="the whole night in one Spark session", description=f"The whole night: {', '.join(STAGES)}."
+    )
+    run.set_defaults(command=_stages, stages=list(STAGES), then=[])
+    for stage, what in STAGES.items():
+        one = commands.add_parser(
+            stage, parents=[night], help=what, description=f"{stage}: {what}. Further stages may follow, in the order of a night."
+        )
+        one.add_argument("then", nargs="*", choices=[*STAGES, []], metavar="STAGE", help="further stages to run in the same Spark session")
+        one.set_defaults(command=_stages, stages=[stage])
+
+
+def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
+    sql = commands.add_parser(
+        "sql",
+        parents=[with_settings],
+        help="ask the tables in SQL (DuckDB)",
+        description="Runs SQL over the tables by their names; vectors are in the view item_vectors_unpacked.",
+    )
+    sql.add_argument("query", help='for instance "SELECT count(*) FROM neighbours"; SHOW TABLES lists what there is')
+    sql.add_argument("--at", metavar="DATE|VERSION", help="only the night of this date, or the tables as of this version number")
+    sql.add_argument("--format", choices=["table", "csv", "json"], default="table", help="how rows are printed (default: table)")
+    sql.set_defaults(command=_sql)
+    evaluate = commands.add_parser(
+        "evaluate",
+        parents=[with_settings],
+        help="recall of the published neighbours against known pairs",
+        description="recall@k: the share of true pairs whose match is among the k nearest published neighbours of its query.",
+    )
+    evaluate.add_argument("--truth", required=True, type=Path, metavar="CSV", help="file with the columns query_id and match_id")
+    evaluate.add_argument("--k", default="1,5,10", help="ranks to report, separated by commas (default: 1,5,10)")
+    evaluate.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: the latest published)")
+    evaluate.set_defaults(command=_evaluate)
+    report = commands.add_parser(
+        "report", parents=[with_settings], help="what the last nights did, what was refused, what neighbours look like"
+    )
+    report.set_defaults(command=_report)
+
+
+def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
+    generate = commands.add_parser(
+        "generate",
+        help="write a made-up catalogue with known truth",
+        description="Writes feeds of two sources, several nights, known matches and known dirt, with the settings to run them. The same seed gives the same bytes.",
+    )
+    generate.add_argument("--items", type=int, default=2000, help="products in the main source (default: 2000)")
+    generate.add_argument("--nights", type=int, default=2, help="consecutive nights (default: 2)")
+    generate.add_argument(
+        "--start", type=_date, default=datetime.date(2026, 1, 1), metavar="YYYY-MM-DD", help="first night (default: 2026-01-01)"
+    )
+    generate.add_argument("--seed", type=int, default=0, help="another seed, another catalogue (default: 0)")
+    generate.add_argument("--dirt", type=float, default=0.02, help="share of rows with a fault (default: 0.02)")
+    generate.add_argument("--change", type=float, default=0.01, help="share of items that change from night to night (default: 0.01)")
+    generate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where feeds/, truth/ and shelfmates.toml go")
+    generate.set_defaults(command=_generate)
+    doctor = commands.add_parser(
+        "doctor", parents=[with_settings], help="look at Java, jars, model, GPU, disk and settings, and say what is wrong"
+    )
+    doctor.set_defaults(command=_doctor)
+    setup = commands.add_parser("setup", help="fetch what is missing of Java, the Delta jars and the JVM's class-data archive")
+    setup.set_defaults(command=_setup)
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
+
+
+def _stages(given: argparse.Namespace) -> None:
+    stages = [*given.stages, *given.then]
+    order = list(STAGES)
+    if stages != sorted(set(stages), key=order.index):
+        raise SettingsError(f"stages given as {' '.join(stages)}", f"give each once, in the order of a night: {' '.join(order)}")
+    from jobs.shift import work
+
+    work(settings_file.load(given.settings), Night(given.date, given.run_id or f"manual__{given.date}"), stages, say_figures=given.figures)
+
+
+def _sql(given: argparse.Namespace) -> None:
+    from jobs.sql import answer
+
+    print(answer(settings_file.load(given.settings), given.query, at=given.at, form=given.format))
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    from jobs.evaluate import evaluate
+
+    try:
+        ks = sorted({int(k) for k in given.k.split(",")})
+    except ValueError:
+        raise SettingsError(f"--k {given.k!r} is not a list of numbers", "write it like 1,5,10") from None
+    print(evaluate(settings_file.load(given.settings), given.truth, ks, given.date))
+
+
+def _report(given: argparse.Namespace) -> None:
+    from jobs.report import report
+
+    report(settings_file.load(given.settings))
+
+
+def _generate(given: argparse.Namespace) -> None:
+    from jobs.generate import generate
+
+    summary = generate(given.out, given.items, given.nights, given.start, seed=given.seed, dirt=given.dirt, change=given.change)
+    print(summary)
+
+
+def _doctor(given: argparse.Namespace) -> None:
+    from jobs.doctor import examine
+
+    findings = examine(given.settings)
+    for finding in findings:
+        print(
+            f"{'ok   ' if finding.ok else 'WRONG'} {finding.name:<10} {finding.found}"
+            + (f"\n      → {finding.remedy}" if finding.remedy else "")
+        )
+    if not all(finding.ok for finding in findings):
+        sys.exit(6)
+
+
+def _setup(given: argparse.Namespace) -> None:
+    from jobs.toolchain import set_up
+
+    set_up()

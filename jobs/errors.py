@@ -1,0 +1,60 @@
+"""Every error this program raises on purpose: what was found, what was expected, what to do about it.
+
+The exit code tells a scheduler what a retry is worth: 75 (EX_TEMPFAIL) may pass on a second try, every other code will fail the same way again.
+"""
+
+
+class ShelfmatesError(Exception):
+    """Root of the tree. `remedy` is one sentence that tells the reader what to do."""
+
+    exit_code = 1
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(found, remedy)
+        self.found = found
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.found}\n  → {self.remedy}"
+
+
+class SettingsError(ShelfmatesError):
+    """The settings file, an override or a command-line value is wrong."""
+
+    exit_code = 2
+
+
+class SourceError(ShelfmatesError):
+    """A source file cannot be read as the settings say it should be."""
+
+    exit_code = 3
+
+    @classmethod
+    def at(cls, source: str, file: str, found: str, remedy: str, row: int | None = None) -> "SourceError":
+        """A fault in one file of one source, at one row (counted from 1 after the header) where there is one."""
+        where = f"source {source!r}, file {file}" + (f", row {row}" if row is not None else "")
+        return cls(f"{where}: {found}", remedy)
+
+
+class HeldError(ShelfmatesError):
+    """The night's data broke a rule graded `fail`: nothing is published and the published tables stay as they were."""
+
+    exit_code = 4
+
+
+class ContractError(ShelfmatesError):
+    """A table or frame is not what `tables` declares, or a stage broke its own guarantee."""
+
+    exit_code = 5
+
+
+class ToolchainError(ShelfmatesError):
+    """Java, the Delta jars, the encoder or the lake's storage is missing or unusable."""
+
+    exit_code = 6
+
+
+class TransientError(ShelfmatesError):
+    """Another writer or a lost worker got in the way: the same command may well succeed on a retry."""
+
+    exit_code = 75

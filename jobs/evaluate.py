@@ -1,0 +1,59 @@
+"""recall@k of the published neighbours against pairs that are known to belong together."""
+
+import csv
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from jobs.errors import SettingsError, SourceError
+from jobs.settings import Settings
+from jobs.sql import connect
+
+COLUMNS = ["query_id", "match_id"]
+
+
+def evaluate(settings: Settings, truth: Path, ks: Sequence[int], night: date | None = None) -> str:
+    """A line per k: the share of true pairs whose match_id is among the k nearest published neighbours of query_id.
+
+    A pair whose query is not in the night (quarantined, say) counts as missed, and is told.
+    """
+    too_far = [k for k in ks if not 1 <= k <= settings.neighbours.k]
+    if too_far:
+        raise SettingsError(
+            f"--k {too_far[0]}: {settings.neighbours.k} neighbours are published", "ask for 1 to neighbours.k, or publish more"
+        )
+    pairs = read_pairs(truth)
+    connection = connect(settings)
+    found = connection.execute("SELECT max(snapshot_date) FROM neighbours").fetchone()
+    newest = night or (found[0] if found else None)
+    connection.execute("CREATE TABLE truth (query_id VARCHAR, match_id VARCHAR)")
+    connection.executemany("INSERT INTO truth VALUES (?, ?)", pairs)
+    ranks = connection.execute(
+        """
+        SELECT n.rank, t.query_id IN (SELECT item_id FROM clean_items WHERE snapshot_date = $night)
+        FROM truth t LEFT JOIN (SELECT * FROM neighbours WHERE snapshot_date = $night) n
+          ON n.item_id = t.query_id AND n.neighbour_id = t.match_id
+        """,
+        {"night": newest},
+    ).fetchall()
+    absent = sum(not present for _, present in ranks)
+    lines = [
+        f"night {newest}, {len(pairs):,} true pairs" + (f", {absent:,} of them with a query that is not in the night" if absent else "")
+    ]
+    for k in ks:
+        hits = sum(rank is not None and rank <= k for rank, _ in ranks)
+        lines.append(f"recall@{k:<3} {hits / len(pairs):.4f}  ({hits:,} of {len(pairs):,})")
+    return "\n".join(lines)
+
+
+def read_pairs(truth: Path) -> list[tuple[str, str]]:
+    if not truth.is_file():
+        raise SourceError(f"no truth file at {truth}", "name a CSV file with the columns query_id and match_id")
+    with truth.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not set(COLUMNS) <= set(reader.fieldnames or []):
+            raise SourceError(f"{truth} has the columns {reader.fieldnames}", "it needs query_id and match_id")
+        pairs = [(row["query_id"], row["match_id"]) for row in reader]
+    if not pairs:
+        raise SourceError(f"{truth} has no pairs", "give at least one")
+    return pairs

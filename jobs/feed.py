@@ -1,0 +1,263 @@
+"""Rows of one feed file, streaming: every value as it came, and what is wrong with the shape of a row.
+
+A row that is broken by itself comes out with its fault. A file that cannot be read as its settings say raises SourceError, after the
+rows before the broken place. Text is decoded strictly. One row and a few megabytes of the file are in memory at a time.
+
+Values are text: of JSON the text of numbers, true and false as they are written, objects and arrays as compact JSON; null and absent
+values have no key. Splitting costs about 5 µs a CSV row of a dozen columns. What the values mean does not belong here.
+"""
+
+import difflib
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs import address, csv_record, json_array, plaintext
+from jobs.errors import ShelfmatesError, SourceError, TransientError
+from jobs.settings import Source
+
+LONGEST = 16 << 20  # characters of one value, line or JSON object: beyond it a quote or a bracket was never closed
+SEPARATORS = {",": ",", ";": ";", "\t": r"\t", "|": "|", "#": "#", ":": ":"}  # separator -> as TOML writes it
+PARQUET_ROWS = 1000  # read at a time
+AGAIN = "get the file from its supplier again, whole"
+
+
+class Row(NamedTuple):
+    """One row: its position from 1, its values by the source's column names, and what is wrong with its shape."""
+
+    number: int
+    values: dict[str, str]
+    fault: str | None
+
+
+Shape = tuple[dict[str, str], str | None]  # values and fault of one row
+
+
+class _FaultyFileError(Exception):
+    """What is wrong with a whole file. `rows` adds the file and, unless the fault is `above` all rows, the row."""
+
+    def __init__(self, found: str, remedy: str, above: bool = False) -> None:
+        super().__init__(found, remedy)
+        self.found = found
+        self.remedy = remedy
+        self.above = above
+
+
+def rows(name: str, source: Source, file: str) -> Iterator[Row]:
+    """The rows of the file at one address, read as the settings of the source called `name` say.
+
+    Raises SourceError, which names source, file, row and remedy; TransientError where the storage does not answer.
+    """
+    number = 0
+    try:
+        for values, fault in FORMATS[source.format](f"sources.{name}", source, file):
+            number += 1
+            yield Row(number, values, fault)
+        if not number:
+            raise _FaultyFileError("it holds no row", AGAIN, above=True)
+    except (_FaultyFileError, plaintext.BrokenTextError, OSError, EOFError, zlib.error) as error:
+        raise _named(error, name, file, number + 1) from error
+
+
+def check_columns(name: str, source: Source, file: str, columns: list[str]) -> None:
+    """Raises SourceError where a column that the settings map is missing, or names repeat."""
+    try:
+        _check_header(f"sources.{name}", source, columns)
+    except _FaultyFileError as error:
+        raise _named(error, name, file, 0) from error
+
+
+def _named(error: Exception, name: str, file: str, row: int) -> ShelfmatesError:
+    """The error that tells the user which source, file and row it was."""
+    file = address.shown(file)
+    match error:
+        case _FaultyFileError():
+            return SourceError.at(name, file, error.found, error.remedy, None if error.above else row)
+        case plaintext.BrokenTextError():
+            remedy = (
+                f'set sources.{name}.encoding = "{error.encoding}" if that reads right'
+                if error.encoding
+                else f"mend the file, or set sources.{name}.encoding"
+            )
+            return SourceError.at(name, file, str(error), remedy, row)
+        case EOFError():
+            return SourceError.at(name, file, "the gzip is cut: its end is missing", AGAIN, row)
+        case gzip.BadGzipFile() | zlib.error():
+            return SourceError.at(
+                name, file, f"the gzip is damaged, or none: {error}", f"{AGAIN}; if it is no gzip, take .gz off its name", row
+            )
+        case FileNotFoundError() | PermissionError():
+            return SourceError.at(name, file, str(error), f"mend sources.{name}.path or the rights on the file")
+    return TransientError(f"source {name!r}, file {file}, row {row}: {error}", "see that the storage answers, then run it again")
+
+
+def _texts(key: str, source: Source, file: str) -> Iterator[str]:
+    """The file's text in pieces."""
+    if not plaintext.is_encoding(source.encoding):
+        raise _FaultyFileError(
+            f"there is no encoding {source.encoding!r}", f'set {key}.encoding to one that Python knows, such as "utf-8"', above=True
+        )
+    texts = plaintext.texts(address.content(file), source.encoding)
+    first = next(texts, "")
+    if not first:
+        raise _FaultyFileError("it is empty", AGAIN, above=True)
+    return itertools.chain([first], texts)
+
+
+def _lines(key: str, source: Source, file: str) -> Iterator[str]:
+    return plaintext.lines(_texts(key, source, file), LONGEST)
+
+
+def _csv(key: str, source: Source, file: str) -> Iterator[Shape]:
+    records = csv_record.records(_lines(key, source, file), source.separator, source.quote, LONGEST)
+    try:
+        header = _header(key, source, next(records, []))
+        _check_header(key, source, header)
+        names = [column or f"+{at}" for at, column in enumerate(header, 1)]
+        for record in records:
+            if isinstance(record, csv_record.Unsplit):
+                yield {"": record.text}, record.fault
+            else:
+                yield _shape(names, record)
+    except csv_record.UnclosedQuoteError as error:
+        raise _FaultyFileError(str(error), f'close the quote, or set {key}.quote = "" if quotes are ordinary characters') from error
+
+
+def _shape(names: list[str], fields: list[str]) -> Shape:
+    if len(fields) == len(names):
+        return dict(zip(names, fields, strict=True)), None
+    surplus = [f"+{at}" for at in range(len(names) + 1, len(fields) + 1)]
+    return dict(zip(names + surplus, fields, strict=False)), f"{len(fields)} fields under a header of {len(names)}"
+
+
+def _header(key: str, source: Source, first: list[str] | csv_record.Unsplit) -> list[str]:
+    """The header's names. Raises where it is none, or where another separator would give every mapped column."""
+    wanted = set(source.columns.mapped().values())
+    if isinstance(first, list) and wanted <= set(first):
+        return first
+    line = source.separator.join(first) if isinstance(first, list) else first.text
+    for separator, written in SEPARATORS.items():
+        if wanted <= set(csv_record.split(line, separator, source.quote)):
+            found = f"the columns are separated by {separator!r}, not {source.separator!r}"
+            raise _FaultyFileError(found, f'set {key}.separator = "{written}"', above=True)
+    if isinstance(first, list):
+        return first
+    remedy = f"save it with a header of names and lines that end in LF or CRLF, or set {key}.separator and {key}.quote"
+    raise _FaultyFileError(f"the header cannot be split: “{line[:60].strip()}”", remedy, above=True)
+
+
+def _check_header(key: str, source: Source, header: list[str]) -> None:
+    """Raises where names repeat or a mapped column is missing."""
+    repeated = sorted({column for column in header if column and header.count(column) > 1})
+    if repeated:
+        found = f"the header names {', '.join(map(repr, repeated))} more than once"
+        raise _FaultyFileError(found, "rename the columns: a value needs a name of its own", above=True)
+    _check_mapped(key, source.columns.mapped(), header)
+
+
+def _check_mapped(key: str, wanted: dict[str, str], columns: list[str]) -> None:
+    missing = {field: column for field, column in wanted.items() if column not in columns}
+    if not missing:
+        return
+    alike = {column.casefold(): column for column in columns}
+    remedies = []
+    for field, column in missing.items():
+        near = difflib.get_close_matches(column.casefold(), list(alike), n=1, cutoff=0.5)
+        remedies.append(f'set {key}.columns.{field} = "{alike[near[0]]}"' if near else f"set {key}.columns.{field} to the right one")
+    listed = ", ".join(map(repr, columns[:50])) + (f" and {len(columns) - 50} more" if len(columns) > 50 else "")
+    found = f"there is no column {', '.join(map(repr, missing.values()))}; there are {listed}"
+    raise _FaultyFileError(found, "; ".join(remedies), above=True)
+
+
+def _json(key: str, source: Source, file: str) -> Iterator[Shape]:
+    seen: dict[str, None] = {}
+    try:
+        for element in json_array.elements(_texts(key, source, file), LONGEST):
+            if not isinstance(element, dict):
+                raise _FaultyFileError(
+                    f"an object is expected, found {json_array.text(element)[:60]}", "give an array of objects, one a row"
+                )
+            yield _object_shape(element, seen)
+    except json_array.BrokenJsonError as error:
+        if error.cut:
+            raise _FaultyFileError(f"the JSON is cut inside this row, or at its end: {error}", AGAIN) from error
+        remedy = f'give one array of objects; if every line is an object, set {key}.format = "jsonl"'
+        raise _FaultyFileError(f"it is not a JSON array of objects: {error}", remedy) from error
+    _check_seen(key, source, seen)
+
+
+def _jsonl(key: str, source: Source, file: str) -> Iterator[Shape]:
+    seen: dict[str, None] = {}
+    for line in _lines(key, source, file):
+        if line.isspace():
+            continue
+        if not seen and line.lstrip().startswith("["):
+            raise _FaultyFileError("it begins with [, so it is one JSON array", f'set {key}.format = "json"', above=True)
+        try:
+            element = json_array.DECODER.decode(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            if not line.endswith("\n"):
+                raise _FaultyFileError(f"the last line is cut: it ends in “{line[-40:]}”", AGAIN) from error
+            element = None
+        if isinstance(element, dict):
+            yield _object_shape(element, seen)
+        else:
+            yield {"": line.rstrip("\r\n")}, "the line is not a JSON object"
+    _check_seen(key, source, seen)
+
+
+def _check_seen(key: str, source: Source, seen: dict[str, None]) -> None:
+    """Raises where no row held an id or a title; other values may be absent from a whole night."""
+    if seen:
+        _check_mapped(key, {"id": source.columns.id, "title": source.columns.title}, list(seen))
+
+
+def _object_shape(element: dict[str, object], seen: dict[str, None]) -> Shape:
+    """Adds the object's keys to `seen`."""
+    values = {key: json_array.text(value) for key, value in element.items() if value is not None}
+    seen.update(dict.fromkeys(element))
+    try:
+        "".join((*values, *values.values())).encode()
+    except UnicodeEncodeError:
+        written = {key.encode("ascii", "backslashreplace").decode(): value for key, value in values.items()}
+        return {
+            key: value.encode("utf-8", "backslashreplace").decode() for key, value in written.items()
+        }, "half a surrogate pair, which is no character"
+    return values, None
+
+
+def _parquet(key: str, source: Source, file: str) -> Iterator[Shape]:
+    with address.open_file(file) as stored:
+        try:
+            opened = pq.ParquetFile(stored)
+            names = opened.schema_arrow.names
+            _check_header(key, source, names)
+            for batch in opened.iter_batches(PARQUET_ROWS):
+                for fields in zip(*map(_column_texts, batch.columns), strict=True):
+                    yield {name: field for name, field in zip(names, fields, strict=True) if field is not None}, None
+        except (pa.ArrowInvalid, OSError) as error:  # Arrow raises either for damaged pages
+            raise _FaultyFileError(f"it is not a whole Parquet file: {error}", f"{AGAIN}, or set {key}.format", above=True) from error
+
+
+def _column_texts(column: pa.Array) -> list[str | None]:
+    """Arrow's text of numbers, dates and booleans; binary as hexadecimal digits; lists and structs as compact JSON."""
+    kind = column.type
+    if pa.types.is_nested(kind):
+        return [
+            None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+            for value in column.to_pylist()
+        ]
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return [None if value is None else value.hex() for value in column.to_pylist()]
+    texts: list[str | None] = pc.cast(column, pa.string()).to_pylist()
+    return texts
+
+
+FORMATS: dict[str, Callable[[str, Source, str], Iterator[Shape]]] = {"csv": _csv, "json": _json, "jsonl": _jsonl, "parquet": _parquet}

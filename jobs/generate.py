@@ -1,0 +1,231 @@
+"""A catalogue made by rule: two sources that overlap, night after night, dirty at a stated rate, with the truth of it all.
+
+Same arguments, same bytes, in any process and on any machine. Every row is a function of (seed, its place, the night), so memory does not
+grow with the catalogue; about 15,000 rows/s on one core. What lies in the folder afterwards:
+
+    shelfmates.toml             settings for these feeds, commented
+    feeds/<date>/{shop,market}.csv   each night a full feed
+    truth/dirt-<date>.csv       which row (1 = the first under the header) is dirty how, what must become of it, and the clean values
+    truth/changes-<date>.csv    from the second night on: what differs from the night before, dirt apart
+    truth/matches.csv           the market's product and the same one at the shop, as of the last night
+
+Ids in the truth are the lake's item_ids. What products exist stands in `assortment`, how sources list them in `offer`, dirt in `dirt`.
+"""
+
+import csv
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from jobs.chance import MILLION, spread
+from jobs.dialect import DIALECTS, MARKET, SHOP, Dialect
+from jobs.dirt import Kind, soiled
+from jobs.errors import SettingsError
+from jobs.history import Life, life, listed
+from jobs.offer import Record, first_night, own_id, record, shop_ordinal
+
+ITEMS_MIN = 100  # below, the market has too few products to compare
+ITEMS_MAX = 10_000_000  # ids and GTINs are unique up to here, with room for additions
+PROGRESS_SECONDS = 3.0
+
+Write = Callable[[Iterable[str]], object]  # of one row
+
+_DIRT_COLUMNS = ("source", "row", "id", "kind", "expected", "title", "price", "currency", "gtin")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What was written for one source and one night. `dirty` and `changes` count products by kind."""
+
+    date: date
+    source: str
+    rows: int
+    dirty: dict[str, int]
+    changes: dict[str, int]
+
+    def __str__(self) -> str:
+        changes = "".join(f", {count:,} {'repriced' if kind == 'price' else kind}" for kind, count in sorted(self.changes.items()))
+        return f"generate: {self.date} {self.source} {self.rows:,} rows, {sum(self.dirty.values()):,} dirty{changes}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written. As text: a line a feed, and where it lies."""
+
+    folder: Path
+    feeds: tuple[Feed, ...]
+    matches: int
+
+    def __str__(self) -> str:
+        lines = [str(feed) for feed in self.feeds]
+        return "\n".join([*lines, f"generate: {self.matches:,} true matches, settings in {self.folder / 'shelfmates.toml'}"])
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    """The arguments, checked. Shares are in parts per million."""
+
+    items: int
+    seed: int
+    dirt: int
+    change: int
+
+    def ordinals(self, dialect: Dialect, night: int) -> Sequence[int]:
+        """Every product the source has listed by that night. The market lists the newest first, so places tell nothing about matches."""
+        ordinals = range(listed(first_night(dialect, self.items), self.change, night))
+        return ordinals[::-1] if dialect is MARKET else ordinals
+
+    def life(self, dialect: Dialect, ordinal: int, night: int) -> Life | None:
+        return life(f"{self.seed} {dialect.source}", first_night(dialect, self.items), self.change, ordinal, night)
+
+    def item_id(self, dialect: Dialect, ordinal: int) -> str:
+        return f"{dialect.source}:{own_id(dialect, self.seed, ordinal)}"
+
+    def dirt_rank(self, dialect: Dialect, ordinal: int) -> int | None:
+        """Which of the source's dirty products this one is, or None for most. Dirt sticks to a product from night to night."""
+        return spread(f"{self.seed} {dialect.source} dirt", self.dirt, ordinal)
+
+    def keeps(self, dialect: Dialect, ordinal: int, night: int) -> bool:
+        """Whether the source lists the product that night, in a row that need not be quarantined."""
+        now = self.life(dialect, ordinal, night)
+        if now is None or now.event == "deleted":
+            return False
+        rank = self.dirt_rank(dialect, ordinal)
+        return rank is None or soiled(record(dialect, self.seed, ordinal, now), dialect, self.seed, rank).kind.expected != "quarantined"
+
+
+def generate(folder: Path, items: int, nights: int, start: date, seed: int = 0, dirt: float = 0.02, change: float = 0.01) -> Summary:
+    """Writes the catalogue into `folder`, over what was there of these nights.
+
+    `items` counts the shop's products on the first night; the market lists a quarter as many, 60 % of them the shop's. `dirt` is the share
+    of products that are listed with a fault, `change` the share that differs from one night to the next: added, changed, deleted and
+    repriced in equal parts. Raises SettingsError on an impossible argument or a folder that cannot be written.
+    """
+    _check(items, nights, start, dirt, change)
+    catalogue = _Catalogue(items, seed, round(dirt * MILLION), round(change * MILLION))
+    try:
+        (folder / "truth").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(__file__).with_name("example.toml"), folder / "shelfmates.toml")
+        feeds = [feed for night in range(nights) for feed in _write_night(folder, catalogue, night, start + timedelta(days=night))]
+        matches = _write_matches(folder / "truth" / "matches.csv", catalogue, nights - 1)
+    except OSError as error:
+        raise SettingsError(
+            f"{folder} cannot be written: {error}", "name a folder that this user may write, on a disk with room"
+        ) from error
+    return Summary(folder, tuple(feeds), matches)
+
+
+def _check(items: int, nights: int, start: date, dirt: float, change: float) -> None:
+    faults = []
+    if not ITEMS_MIN <= items <= ITEMS_MAX:
+        faults.append(f"items is {items:,}, expected {ITEMS_MIN} to {ITEMS_MAX:,}")
+    if not 1 <= nights <= (date.max - start).days:
+        faults.append(f"nights is {nights:,}, expected 1 or more, all before the year 10000")
+    faults += [
+        f"{name} is {share}, expected a share from 0 to 1" for name, share in (("dirt", dirt), ("change", change)) if not 0 <= share <= 1
+    ]
+    if faults:
+        raise SettingsError(f"no such catalogue: {'; '.join(faults)}", "give `shelfmates generate` values within these bounds")
+
+
+def _write_night(folder: Path, catalogue: _Catalogue, night: int, day: date) -> list[Feed]:
+    feeds, truth = folder / "feeds" / day.isoformat(), folder / "truth"
+    feeds.mkdir(parents=True, exist_ok=True)
+    changes = _write_changes(truth / f"changes-{day}.csv", catalogue, night) if night else {}
+    with _table(truth / f"dirt-{day}.csv", _DIRT_COLUMNS) as tell:
+        return [
+            Feed(
+                day,
+                dialect.source,
+                *_write_feed(feeds / f"{dialect.source}.csv", catalogue, dialect, night, tell),
+                changes.get(dialect.source, {}),
+            )
+            for dialect in DIALECTS
+        ]
+
+
+def _write_feed(path: Path, catalogue: _Catalogue, dialect: Dialect, night: int, tell: Write) -> tuple[int, dict[str, int]]:
+    """Writes one file and tells what is dirty in it. Returns how many rows it has and how many products of every kind of dirt."""
+    row, dirty = 0, Counter[str]()
+    with _table(path, dialect.columns.values(), dialect.encoding, dialect.separator, dialect.newline) as write:
+        for ordinal in _announced(catalogue.ordinals(dialect, night), f"{path.parent.name} {dialect.source}"):
+            now = catalogue.life(dialect, ordinal, night)
+            if now is None or now.event == "deleted":
+                continue
+            sound = record(dialect, catalogue.seed, ordinal, now)
+            rank = catalogue.dirt_rank(dialect, ordinal)
+            if rank is None:
+                row += 1
+                write(sound.values())
+                continue
+            soil = soiled(sound, dialect, catalogue.seed, rank)
+            dirty[soil.kind.name] += 1
+            for copy, values in enumerate(soil.rows):
+                row += 1
+                write(values.values())
+                if copy or soil.kind.expected != "folded":
+                    tell((dialect.source, str(row), catalogue.item_id(dialect, ordinal), *_truth(soil.kind, sound, dialect)))
+    return row, dict(dirty)
+
+
+def _truth(kind: Kind, sound: Record, dialect: Dialect) -> tuple[str, ...]:
+    """Kind and outcome of a dirty row and, where cleaning must restore it, what its fields are then."""
+    if kind.expected != "cleaned":
+        return kind.name, kind.expected, "", "", "", ""
+    clean = {"currency": dialect.currency} | sound | {"price": dialect.plain(sound["price"])} | kind.clean
+    return kind.name, kind.expected, clean["title"], clean["price"], clean["currency"] if clean["price"] else "", clean["gtin"]
+
+
+def _write_changes(path: Path, catalogue: _Catalogue, night: int) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    with _table(path, ("id", "kind")) as tell:
+        for dialect in DIALECTS:
+            kinds = Counter[str]()
+            for ordinal in catalogue.ordinals(dialect, night):
+                now = catalogue.life(dialect, ordinal, night)
+                if now is not None and now.event is not None:
+                    kinds[now.event] += 1
+                    tell((catalogue.item_id(dialect, ordinal), now.event))
+            counts[dialect.source] = dict(kinds)
+    return counts
+
+
+def _write_matches(path: Path, catalogue: _Catalogue, night: int) -> int:
+    """Pairs of which both rows can be published that night. Returns how many."""
+    pairs = 0
+    shop = catalogue.ordinals(SHOP, night)
+    with _table(path, ("query_id", "match_id")) as tell:
+        for ordinal in catalogue.ordinals(MARKET, night):
+            match = shop_ordinal(catalogue.seed, ordinal)
+            if match is None or match not in shop:
+                continue
+            if catalogue.keeps(MARKET, ordinal, night) and catalogue.keeps(SHOP, match, night):
+                pairs += 1
+                tell((catalogue.item_id(MARKET, ordinal), catalogue.item_id(SHOP, match)))
+    return pairs
+
+
+@contextmanager
+def _table(path: Path, header: Iterable[str], encoding: str = "utf-8", separator: str = ",", newline: str = "\n") -> Iterator[Write]:
+    """Gives what writes one row. The file takes its name only when it is whole."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator=newline)
+        writer.writerow(header)
+        yield writer.writerow
+    part.replace(path)
+
+
+def _announced(ordinals: Sequence[int], what: str) -> Iterator[int]:
+    """The ordinals, with a line now and then for whoever waits."""
+    said = time.monotonic()
+    for done, ordinal in enumerate(ordinals):
+        if done % 1000 == 0 and time.monotonic() - said > PROGRESS_SECONDS:
+            print(f"generate: {what} {done:,} of {len(ordinals):,} rows", flush=True)
+            said = time.monotonic()
+        yield ordinal

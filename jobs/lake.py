@@ -1,0 +1,213 @@
+"""The only Delta input and output: tables of `tables.py` under one root, read and written with their declared schema.
+
+A write is one atomic commit or nothing. Retries belong to the caller's scheduler: a conflict arrives as TransientError.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from delta.exceptions import (  # also registers the conversion of the JVM's conflicts into these classes
+    ConcurrentAppendException,
+    DeltaConcurrentModificationException,
+    MetadataChangedException,
+)
+from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from jobs.errors import ContractError, ToolchainError, TransientError
+from jobs.night import Night
+from jobs.tables import TABLES, Table
+
+# no deletion vectors, no column mapping: every reader of Delta can read the tables
+COMMON_PROPERTIES = {"delta.enableDeletionVectors": "false"}
+
+
+@dataclass(frozen=True)
+class Lake:
+    spark: SparkSession
+    root: str
+
+    def path(self, table: Table) -> str:
+        return f"{self.root.rstrip('/')}/{table.name}"
+
+    def create(self, table: Table) -> bool:
+        """Creates the table empty, with its constraints, unless it is there. True if this call created it."""
+        if self.exists(table):
+            return False
+        properties = COMMON_PROPERTIES | dict(table.properties) | {f"delta.constraints.{name}": rule for name, rule in table.checks}
+        partitioned = f"PARTITIONED BY ({', '.join(table.partition)})" if table.partition else ""
+        listed = ", ".join(f"'{key}' = '{_quoted(value)}'" for key, value in properties.items())
+        columns = ", ".join(f"`{c.name}` {c.type}{' NOT NULL' if c.required else ''} COMMENT '{_quoted(c.meaning)}'" for c in table.columns)
+        statement = (
+            f"CREATE TABLE IF NOT EXISTS delta.`{self.path(table)}` ({columns}) USING delta {partitioned} "
+            f"COMMENT '{_quoted(table.grain)}' TBLPROPERTIES ({listed})"
+        )
+        try:
+            with _commit(table):
+                self.spark.sql(statement)
+        except TransientError:  # two first runs at once: the other one made it
+            return False
+        return True
+
+    def frame(self, table: Table, rows: list[tuple[object, ...]]) -> DataFrame:
+        """A few rows made by the driver, in the table's schema."""
+        return self.spark.createDataFrame(rows, self.schema(table))  # type: ignore[type-var]
+
+    def schema(self, table: Table) -> StructType:
+        return StructType.fromDDL(table.ddl)
+
+    def exists(self, table: Table) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def read(self, table: Table, where: Night | str | None = None) -> DataFrame:
+        """The table's rows, of one night or under one SQL predicate. Raises ContractError if its schema is not the declared one."""
+        if not self.exists(table):
+            raise ContractError(f"there is no table {table.name} under {self.root}", "run `shelfmates prepare` on this lake first")
+        frame = self.spark.read.format("delta").load(self.path(table))
+        self._check_schema(table, frame.schema)
+        if where is None:
+            return frame
+        return frame.where(where.predicate if isinstance(where, Night) else where)
+
+    def replace(
+        self,
+        table: Table,
+        frame: DataFrame,
+        night: Night,
+        *,
+        within: str = "true",
+        empty: bool = False,
+        note: dict[str, object] | None = None,
+    ) -> int:
+        """Replaces the night's rows (those that also meet `within`) by `frame`, in one commit; returns how many rows it wrote.
+
+        `empty=True` says that no row at all is a possible night; otherwise an empty frame is refused, since Delta would quietly empty
+        the partition. The frame is computed once.
+        """
+        self._check_schema(table, frame.schema)
+        kept = frame.persist()
+        try:
+            rows = kept.count()
+            if rows == 0 and not empty:
+                raise ContractError(
+                    f"{table.name} of {night.date} would be emptied", "look at the stage before this one: it left no rows for this night"
+                )
+            with _commit(table):
+                (
+                    kept.write.format("delta")
+                    .mode("overwrite")
+                    .option("replaceWhere", night.predicate if within == "true" else f"{night.predicate} AND {within}")
+                    .option("userMetadata", _note(night, note))
+                    .save(self.path(table))
+                )
+        finally:
+            kept.unpersist()
+        return rows
+
+    def append(self, table: Table, frame: DataFrame, night: Night, note: dict[str, object] | None = None) -> None:
+        self._check_schema(table, frame.schema)
+        with _commit(table):
+            frame.write.format("delta").mode("append").option("userMetadata", _note(night, note)).save(self.path(table))
+
+    def delete(self, table: Table, night: Night, within: str = "true") -> None:
+        """Deletes the night's rows that meet `within`; no commit where there are none."""
+        predicate = f"{night.predicate} AND {within}"
+        if self.read(table, predicate).isEmpty():
+            return
+        with _commit(table):
+            DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
+
+    def synchronise(self, table: Table, frame: DataFrame, night: Night, note: dict[str, object] | None = None) -> int:
+        """Makes the whole unpartitioned table equal to `frame`, touching only rows that differ (the change feed then holds changes alone).
+
+        Returns the number of rows inserted, updated or deleted; none of them, no commit.
+        """
+        self._check_schema(table, frame.schema)
+        stored = self.read(table)
+        changed = frame.exceptAll(stored).count()
+        gone = stored.select(*table.key).exceptAll(frame.select(*table.key)).count()
+        if changed + gone == 0:
+            return 0
+        keys = " AND ".join(f"stored.{column} = night.{column}" for column in table.key)
+        differs = " OR ".join(f"NOT (stored.{c} <=> night.{c})" for c in table.column_names if c not in table.key)
+        self.spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", _note(night, note))
+        try:
+            with _commit(table):
+                (
+                    DeltaTable.forPath(self.spark, self.path(table))
+                    .alias("stored")
+                    .merge(frame.alias("night"), keys)
+                    .whenMatchedUpdateAll(differs)
+                    .whenNotMatchedInsertAll()
+                    .whenNotMatchedBySourceDelete()
+                    .execute()
+                )
+        finally:
+            self.spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
+        return changed + gone
+
+    def version(self, table: Table) -> int:
+        """Number of the table's newest commit."""
+        row = DeltaTable.forPath(self.spark, self.path(table)).history(1).select("version").first()
+        if row is None:
+            raise ContractError(f"{table.name} has no history", "run `shelfmates prepare`")
+        return int(row["version"])
+
+    def _check_schema(self, table: Table, found: StructType) -> None:
+        """Raises ContractError listing every difference, both sides."""
+        expected = {column.name: column.type for column in table.columns}
+        actual = {field.name: field.dataType.simpleString() for field in found.fields}
+        faults = [f"{name} {kind} is missing" for name, kind in expected.items() if name not in actual]
+        faults += [f"{name} {kind} is not declared" for name, kind in actual.items() if name not in expected]
+        faults += [
+            f"{name} is {actual[name]}, declared {kind}" for name, kind in expected.items() if name in actual and actual[name] != kind
+        ]
+        if faults:
+            raise ContractError(f"{table.name}: {'; '.join(faults)}", "make the frame or the stored table agree with jobs/tables.py")
+
+
+def check_writable(root: str) -> None:
+    """Raises ToolchainError if a local lake root cannot be written. Object stores answer for themselves at the first commit."""
+    if "://" in root:
+        return
+    folder = Path(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ToolchainError(
+            f"the lake at {root} cannot be written: {error.strerror}", "give this user write access, or set lake.root"
+        ) from error
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _note(night: Night, note: dict[str, object] | None) -> str:
+    return json.dumps({"run_id": night.run_id, "snapshot_date": night.date.isoformat()} | (note or {}))
+
+
+@contextmanager
+def _commit(table: Table) -> Iterator[None]:
+    """Names the table in whatever a commit raises."""
+    try:
+        yield
+    except (ConcurrentAppendException, MetadataChangedException) as error:
+        raise TransientError(f"another writer changed {table.name} at the same moment", "run the stage again") from error
+    except DeltaConcurrentModificationException as error:
+        raise ContractError(
+            f"{table.name} was changed under this run: {error}", "see that only one run of a night is at work, then run it again"
+        ) from error
+    except AnalysisException as error:
+        raise ContractError(
+            f"{table.name} refused the write: {error}", "see that the lake holds tables of this program's version"
+        ) from error

@@ -1,0 +1,52 @@
+"""Makes an audited night visible: one commit to `neighbours`, then one to `current_neighbours`.
+
+A reader sees the old night or the new one. The second commit can be repeated alone: if the first stands and the second failed, running
+publish again makes it good. A night older than the newest published one leaves `current_neighbours` as it is.
+"""
+
+from datetime import date
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.errors import HeldError
+from jobs.lake import Lake
+from jobs.night import Counts, Night
+from jobs.settings import Settings
+from jobs.tables import AUDIT_RESULTS, CURRENT_NEIGHBOURS, NEIGHBOURS, STAGED_NEIGHBOURS
+
+
+def refuse_unaudited(checks: DataFrame, night: Night) -> None:
+    """Raises HeldError unless the audit of this very run has passed."""
+    rows = checks.where(night.of_this_run).collect()
+    if not any(row["check"].startswith("night:") for row in rows):
+        raise HeldError(
+            f"run {night.run_id} of {night.date} has not been audited since it was staged",
+            f"run `shelfmates audit --date {night.date} --run-id {night.run_id}` first",
+        )
+    broken = [f"{row['check']}: {row['figure']}, bound {row['bound']}" for row in rows if row["grade"] == "fail" and not row["passed"]]
+    if broken:
+        raise HeldError(
+            f"run {night.run_id} of {night.date} is held: {'; '.join(broken)}",
+            "mend the cause and run the night again; the published tables are as they were",
+        )
+
+
+def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
+    refuse_unaudited(lake.read(AUDIT_RESULTS, night), night)
+    staged = lake.read(STAGED_NEIGHBOURS, night)
+    if others := [row["run_id"] for row in staged.select("run_id").distinct().collect() if row["run_id"] != night.run_id]:
+        raise HeldError(
+            f"{night.date} was staged anew by run {others[0]} after run {night.run_id}",
+            f"run `shelfmates audit publish --date {night.date} --run-id {others[0]}`",
+        )
+    wanted = staged.where(F.col("rank") <= settings.neighbours.k).persist()
+    note: dict[str, object] = {"settings": settings.fingerprint}
+    pairs = lake.replace(NEIGHBOURS, wanted, night, note=note)
+    newest: date = lake.read(NEIGHBOURS).agg(F.max("snapshot_date")).collect()[0][0]
+    changed, told = 0, f"current_neighbours stays at {newest}"
+    if newest <= night.date:
+        changed = lake.synchronise(CURRENT_NEIGHBOURS, wanted.select(*CURRENT_NEIGHBOURS.column_names), night, note)
+        told = f"{changed:,} rows of current_neighbours changed"
+    wanted.unpersist()
+    return Counts(pairs, pairs, "pairs", {"changed": changed, "version": lake.version(NEIGHBOURS)}, note=told)

@@ -1,0 +1,73 @@
+"""What the lake's last nights did, for people: stages, quarantine, examples of neighbours, where to look next."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.settings import Settings
+from jobs.sql import connect
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+EXAMPLES = 3  # products whose neighbours are shown
+WIDTH = 72  # characters of a title
+
+
+def report(settings: Settings, nights: int = 2) -> None:
+    """Prints the report of the newest `nights`."""
+    connection = connect(settings)
+    dates = [row[0] for row in _rows(connection, f"SELECT DISTINCT snapshot_date FROM runs ORDER BY 1 DESC LIMIT {nights}")]
+    for date in sorted(dates):
+        _stages(connection, date)
+    if dates:
+        _quarantine(connection, dates[0])
+        _neighbours(connection, dates[0])
+    _where_to_look(settings)
+
+
+def _rows(connection: "DuckDBPyConnection", query: str, *values: Any) -> list[tuple[Any, ...]]:
+    return connection.execute(query, values).fetchall()
+
+
+def _stages(connection: "DuckDBPyConnection", date: Any) -> None:
+    print(f"\nNight {date}: what each stage did")
+    print(f"  {'stage':<12}{'rows in':>10}{'rows out':>10}{'seconds':>9}{'peak MB':>9}  outcome")
+    query = "SELECT stage, rows_in, rows_out, seconds, peak_memory_mb, outcome FROM runs WHERE snapshot_date = ? QUALIFY row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) = 1 ORDER BY started_at"
+    total = 0.0
+    for stage, rows_in, rows_out, seconds, peak, outcome in _rows(connection, query, date):
+        print(f"  {stage:<12}{rows_in:>10,}{rows_out:>10,}{seconds:>9.1f}{peak:>9,.0f}  {outcome}")
+        total += seconds
+    print(f"  {'together':<12}{'':>20}{total:>9.1f}")
+
+
+def _quarantine(connection: "DuckDBPyConnection", date: Any) -> None:
+    query = """
+        SELECT reason, source, count(*), min_by(file || ' row ' || row, row) FROM
+          (SELECT unnest(reasons) AS reason, source, parse_filename(file) AS file, row FROM quarantined_items WHERE snapshot_date = ?)
+        GROUP BY ALL ORDER BY 3 DESC, 1, 2"""
+    rows = _rows(connection, query, date)
+    print(f"\nNight {date}: what was quarantined, and why" if rows else f"\nNight {date}: nothing was quarantined")
+    for reason, source, count, example in rows:
+        print(f"  {count:>6,}  {reason}  ({source}, for instance {example})")
+
+
+def _neighbours(connection: "DuckDBPyConnection", date: Any) -> None:
+    print(f"\nNight {date}: neighbours of {EXAMPLES} products")
+    examples = f"SELECT item_id, title FROM clean_items WHERE snapshot_date = ? AND item_id IN (SELECT item_id FROM neighbours WHERE snapshot_date = ?) ORDER BY md5(item_id) LIMIT {EXAMPLES}"
+    for item_id, title in _rows(connection, examples, date, date):
+        print(f"  {title[:WIDTH]}  [{item_id}]")
+        query = """SELECT n.similarity, c.title, n.neighbour_id FROM neighbours n JOIN clean_items c
+            ON c.item_id = n.neighbour_id AND c.snapshot_date = n.snapshot_date
+            WHERE n.snapshot_date = ? AND n.item_id = ? AND n.rank <= 4 ORDER BY n.rank"""
+        for similarity, other, other_id in _rows(connection, query, date, item_id):
+            print(f"    {similarity:.3f}  {other[:WIDTH]}  [{other_id}]")
+
+
+def _where_to_look(settings: Settings) -> None:
+    pages = sorted(Path(settings.validate_.docs).glob("*/index.html"))
+    print(f"\nTables     {settings.lake.root}")
+    print(f"Data Docs  {pages[-1] if pages else settings.validate_.docs}")
+    print("\nTo ask further (add --settings FILE if yours is not ./shelfmates.toml):")
+    print('  shelfmates sql "SELECT * FROM current_neighbours WHERE rank = 1 ORDER BY similarity DESC LIMIT 10"')
+    print('  shelfmates sql "SELECT unnest(reasons) AS reason, count(*) FROM quarantined_items GROUP BY ALL ORDER BY 2 DESC"')
+    print('  shelfmates sql "SELECT snapshot_date, stage, rows_out, seconds FROM runs ORDER BY started_at DESC"')

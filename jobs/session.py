@@ -1,0 +1,74 @@
+"""The only Spark settings. Every value that is not Spark's default carries its reason."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",  # a night is a date of the feed, not of the machine
+    "spark.ui.showConsoleProgress": "false",  # the stages print their own progress
+    "spark.sql.execution.arrow.pyspark.enabled": "true",  # rows reach Python as columns
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",  # 3 MB of vectors a batch: steady memory in the Python workers
+}
+
+LOCAL_CONF = {
+    # one machine: Spark's 200 shuffle partitions and Delta's 50 snapshot partitions cost seconds a query and gain nothing
+    "spark.sql.shuffle.partitions": "4",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.ui.enabled": "false",  # saves a second of start-up and a port that several drivers would fight for
+    "spark.driver.host": "127.0.0.1",  # a laptop's own name often does not resolve
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession":
+    """The process's Spark session: `[spark]` of the settings over this file's values. A submit's own master wins over the settings'."""
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run in this very environment
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit started this process, and has chosen the master already
+    master = str(SparkConf().get("spark.master", settings.spark.master)) if submitted else settings.spark.master
+    conf = CONF | (LOCAL_CONF if master.startswith("local") else {}) | settings.spark.conf
+    builder = SparkSession.builder.appName(name)
+    if not submitted:
+        builder = builder.master(master)
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+@contextmanager
+def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: float = 5.0) -> Iterator[None]:
+    """Says how far the Spark job inside has come, in units of work, every few seconds: `embed: 8,000 of 19,406 texts`.
+
+    Follows the largest Spark stage of the jobs that start inside, whose tasks are taken to be of equal size.
+    """
+    tracker, over = spark.sparkContext.statusTracker(), Event()
+
+    def watch() -> None:
+        said = 0
+        while not over.wait(every):
+            running = [info for number in tracker.getActiveStageIds() if (info := tracker.getStageInfo(number)) is not None]
+            largest = max(running, key=lambda info: info.numTasks, default=None)
+            if largest is not None and largest.numCompletedTasks > said:
+                said = largest.numCompletedTasks
+                print(f"{stage}: {total * said // largest.numTasks:,} of {total:,} {unit}", flush=True)
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()

@@ -1,0 +1,243 @@
+"""The only configuration: `shelfmates.toml`, with overrides from the environment. Frozen; unknown keys are refused.
+
+An override is named by its path, levels apart by two underscores: `SHELFMATES__NEIGHBOURS__K=20`. Its value is read as TOML where it
+is TOML, else as text. Relative paths are relative to the folder of the settings file, so a command works from anywhere.
+"""
+
+import difflib
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.errors import SettingsError
+
+OVERRIDE_PREFIX = "SHELFMATES__"
+DEFAULT_FILE = "shelfmates.toml"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _is_source_name(name: str) -> str:
+    if not name or ":" in name or "/" in name:
+        raise ValueError("a source name is part of every item_id, so it can't be empty or hold ':' or '/'")
+    return name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Lake(_Section):
+    """Where the tables live."""
+
+    root: str = "build/lake"
+
+
+class Columns(_Section):
+    """Which column of the source holds what. Only `id` and `title` must be there."""
+
+    id: str
+    title: str
+    description: str | None = None
+    brand: str | None = None
+    category: str | None = None
+    price: str | None = None
+    currency: str | None = None
+    gtin: str | None = None
+    model: str | None = None
+    image: str | None = None
+
+    def mapped(self) -> dict[str, str]:
+        """Field of the program -> column of the source, for the fields that are mapped."""
+        return {field: column for field, column in self if column is not None}
+
+
+class Source(_Section):
+    """One feed: where its files are, how they are written, what its columns mean."""
+
+    path: str  # may hold {date}, and * for several files; for jdbc the URL
+    format: Literal["csv", "json", "jsonl", "parquet", "delta", "jdbc"] = "csv"
+    encoding: str = "utf-8"
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    quote: Annotated[str, Field(max_length=1)] = '"'  # empty: quotes are ordinary characters
+    decimal: Literal["auto", ".", ","] = "auto"  # decimal mark of prices; auto reads 1.234,50 and 1,234.50 alike
+    currency: str | None = None  # of prices that name none
+    price_unit: Literal["major", "minor"] = "major"  # minor: prices are in cents
+    table: str | None = None  # jdbc only: table or query in brackets
+    columns: Columns
+    attributes: tuple[str, ...] = ()  # further columns to keep, as patterns: "attr_*"
+
+
+class RowRule(_Section):
+    """A catalogue's own reason to quarantine a row: a Spark SQL predicate over the parsed row."""
+
+    reason: str
+    when: str
+
+
+class Validate(_Section):
+    title_min: Annotated[int, Field(ge=1)] = 2  # characters; shorter titles name nothing
+    title_max: Annotated[int, Field(ge=1)] = 1000  # characters; longer ones are descriptions in the wrong column
+    price_max: Annotated[float, Field(gt=0)] = 1_000_000
+    zero_price: Literal["missing", "quarantine"] = "missing"  # in most feeds 0 means "not given"
+    rules: tuple[RowRule, ...] = ()
+    quarantine_max: Share = 0.5  # of a source's rows; above it the whole feed is suspect and the night is held
+    docs: str = "build/data_docs"  # folder of the Data Docs page
+
+
+class Clean(_Section):
+    brands: dict[str, str] = Field(default_factory=dict)  # spelling in any case -> brand
+    category_separator: str = ">"
+
+
+class Embed(_Section):
+    model: str | None = None  # folder of a sentence-transformers model; none: the all-MiniLM-L6-v2 that is installed with the program
+    fields: tuple[Literal["title", "brand", "category", "description", "model"], ...] = ("title",)  # long descriptions drown titles
+    max_characters: Annotated[int, Field(ge=1)] = 2000  # of a text; an encoder of 256 tokens reads no further
+    batch_tokens: Annotated[int, Field(ge=256)] = 8192  # padded tokens in one forward pass
+
+
+class Weights(_Section):
+    """Share of each channel in the similarity; they are scaled to a sum of 1."""
+
+    semantic: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Neighbours(_Section):
+    k: Annotated[int, Field(ge=1, le=1000)] = 10
+    slack: Annotated[int, Field(ge=0)] = 5  # further pairs kept per item, so that deletions leave k
+    block_by: tuple[Literal["source", "category", "brand", "currency"], ...] = ()  # pairs never cross these
+    across: Literal["source"] | None = None  # "source": only neighbours from other sources
+    weights: Weights = Weights()
+    recall_sample: Annotated[int, Field(ge=1)] = 1000  # items checked against exact search every night
+    seed: int = 0
+
+
+class Audit(_Section):
+    """Bounds that hold a night back."""
+
+    target_recall: Share = 0.95
+    rows_ratio_min: Share = 0.5  # clean rows against the last published night
+    rows_ratio_max: Annotated[float, Field(ge=1)] = 2.0
+    coverage_min: Share = 0.9  # share of items with all the neighbours they could have
+
+
+class Spark(_Section):
+    master: str = "local[*]"  # under spark-submit the submit's own master wins
+    conf: dict[str, str] = Field(default_factory=dict)
+
+
+class Settings(_Section):
+    sources: dict[Annotated[str, AfterValidator(_is_source_name)], Source] = Field(min_length=1)
+    lake: Lake = Lake()
+    validate_: Validate = Field(default=Validate(), alias="validate")
+    clean: Clean = Clean()
+    embed: Embed = Embed()
+    neighbours: Neighbours = Neighbours()
+    audit: Audit = Audit()
+    spark: Spark = Spark()
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits that change with any setting."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()[:12]
+
+
+def load(file: str | Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from `file` (else $SHELFMATES_SETTINGS, else ./shelfmates.toml) with the environment's overrides.
+
+    Raises SettingsError, listing every fault at once, each with its file and key.
+    """
+    path = Path(file or environment.get("SHELFMATES_SETTINGS") or DEFAULT_FILE).absolute()
+    if not path.is_file():
+        raise SettingsError(
+            f"no settings file at {path}",
+            f"write one, or name another with --settings (`shelfmates generate` writes an example beside its feeds)",
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}", "mend the line named") from error
+    origins = _override(values, environment)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults = [_fault(path, origins, detail) for detail in error.errors()]
+        raise SettingsError("\n".join(faults), "mend each key named; README.md lists all of them") from error
+    return _absolute(settings, path.parent)
+
+
+def _override(values: dict[str, Any], environment: Mapping[str, str]) -> dict[tuple[str, ...], str]:
+    """Writes the environment's overrides into `values`, which this module has just parsed; returns which key came from which variable."""
+    origins: dict[tuple[str, ...], str] = {}
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(OVERRIDE_PREFIX):
+            continue
+        keys = tuple(variable.removeprefix(OVERRIDE_PREFIX).lower().split("__"))
+        level = values
+        for key in keys[:-1]:
+            level = level.setdefault(key, {})
+            if not isinstance(level, dict):
+                raise SettingsError(f"{variable} names a key below {key!r}, which holds a value", f"unset {variable}")
+        level[keys[-1]] = _toml_or_text(text)
+        origins[keys] = variable
+    return origins
+
+
+def _toml_or_text(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _fault(path: Path, origins: dict[tuple[str, ...], str], detail: Any) -> str:
+    keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
+    origin = origins.get(keys) or str(path)
+    name = ".".join(keys)
+    if detail["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1, cutoff=0.5)
+        meant = f"did you mean {nearest[0]!r}?" if nearest else f"known here: {', '.join(_known_keys(keys[:-1]))}"
+        return f"{origin}: unknown key {name!r}; {meant}"
+    if detail["type"] == "missing":
+        return f"{origin}: {name!r} is missing"
+    found = detail["input"]
+    shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
+    return f"{origin}: {name!r}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _known_keys(keys: tuple[str, ...]) -> list[str]:
+    """The keys that the section at `keys` may hold; a mapping with free keys (sources) passes any name."""
+    kind: Any = Settings
+    for key in keys:
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            arguments = [a for a in get_args(kind) if isinstance(a, type) and issubclass(a, BaseModel)]
+            kind = arguments[-1] if arguments else kind
+            continue
+        by_key = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+        kind = by_key.get(key)
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        kind = next((a for a in get_args(kind) if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return [field.alias or name for name, field in kind.model_fields.items()] if kind else []
+
+
+def _absolute(settings: Settings, folder: Path) -> Settings:
+    """The same settings with every local path made absolute against `folder`; addresses with a scheme (s3a://, jdbc:) stay."""
+
+    def at(path: str) -> str:
+        return path if "://" in path or path.startswith("jdbc:") else os.path.normpath(folder / Path(path).expanduser())
+
+    embed = settings.embed
+    return settings.model_copy(
+        update={
+            "lake": settings.lake.model_copy(update={"root": at(settings.lake.root)}),
+            "sources": {name: source.model_copy(update={"path": at(source.path)}) for name, source in settings.sources.items()},
+            "validate_": settings.validate_.model_copy(update={"docs": at(settings.validate_.docs)}),
+            "embed": embed.model_copy(update={"model": at(embed.model)}) if embed.model else embed,
+        }
+    )

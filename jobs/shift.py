@@ -1,0 +1,126 @@
+"""Works through consecutive stages of one night in one Spark session, with a closing line and a row of `runs` for each."""
+
+import importlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import psutil
+
+from jobs.errors import ToolchainError
+from jobs.night import Counts, Night
+from jobs.settings import Settings
+from jobs.tables import RUNS
+from jobs.toolchain import java, missing_jars
+
+if TYPE_CHECKING:
+    from jobs.lake import Lake
+
+FIGURES_LINE = "shelfmates-figures "  # begins the line that carries every figure to a scheduler
+PARTS = ("shelfmates", "pyspark", "delta-spark", "torch", "transformers", "great-expectations")
+
+
+@dataclass
+class Entry:
+    """One stage's row of `runs`, as it comes about."""
+
+    stage: str
+    started_at: datetime
+    seconds: float = 0.0
+    outcome: str = "started"
+    counts: Counts = Counts(0, 0, "rows")
+    peak_memory_mb: float = 0.0
+
+    @property
+    def figures(self) -> dict[str, float]:
+        counted = {"rows_in": self.counts.rows_in, "rows_out": self.counts.rows_out, "seconds": round(self.seconds, 2)}
+        return counted | {"peak_memory_mb": round(self.peak_memory_mb)} | self.counts.figures
+
+    @property
+    def closing_line(self) -> str:
+        """For instance `embed: 19,406 items, 1,204 new, 3.1 s, 6,260 items/s`."""
+        counts, noted = self.counts, f", {self.counts.note}" if self.counts.note else ""
+        rate = f", {counts.rows_out / self.seconds:,.0f} {counts.unit}/s" if counts.rows_out and self.seconds >= 0.1 else ""
+        return f"{self.stage}: {counts.rows_out:,} {counts.unit}{noted}, {self.seconds:.1f} s{rate}"
+
+
+def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures: bool = False) -> None:
+    """Runs the stages in order and stops at the first error; every stage begun leaves its row in `runs`."""
+    began = time.monotonic()
+    java()
+    if missing := missing_jars():
+        raise ToolchainError(f"Delta jars are missing: {', '.join(missing)}", "run `make setup`, or `shelfmates setup`")
+    from jobs.lake import Lake, check_writable
+    from jobs.session import open_session
+
+    check_writable(settings.lake.root)
+    spark = open_session(settings)
+    lake = Lake(spark, settings.lake.root)
+    print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
+    entries: list[Entry] = []
+    try:
+        for stage in stages:
+            entries.append(Entry(stage, datetime.now(UTC)))
+            _run(entries[-1], lake, settings, night)
+            print(entries[-1].closing_line, flush=True)
+    finally:
+        _record(lake, settings, night, entries)
+        spark.stop()
+    if say_figures:
+        print(FIGURES_LINE + json.dumps({entry.stage: entry.figures for entry in entries}), flush=True)
+
+
+def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
+    began = time.monotonic()
+    try:
+        entry.counts = importlib.import_module(f"jobs.{entry.stage}").run(lake.spark, lake, settings, night)
+        entry.outcome = "ok"
+    except Exception as error:
+        entry.outcome = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise
+    finally:
+        entry.seconds = time.monotonic() - began
+        entry.peak_memory_mb = peak_memory_mb()
+
+
+def _record(lake: "Lake", settings: Settings, night: Night, entries: list[Entry]) -> None:
+    """Appends the entries to `runs`; on a lake that was never prepared there is nowhere to write them yet."""
+    if not lake.exists(RUNS):
+        return
+    versions = {part: version(part) for part in PARTS} | {"settings": settings.fingerprint}
+    rows = [
+        (
+            night.date,
+            night.run_id,
+            e.stage,
+            e.started_at,
+            e.seconds,
+            e.outcome,
+            e.counts.rows_in,
+            e.counts.rows_out,
+            e.peak_memory_mb,
+            {name: float(value) for name, value in e.counts.figures.items()},
+            versions,
+        )
+        for e in entries
+    ]  # fmt: skip  one line a row is easier to hold against the schema
+    lake.append(RUNS, lake.frame(RUNS, rows), night)
+
+
+def peak_memory_mb() -> float:
+    """Sum of the largest resident sizes that this driver, its JVM and its Python workers have had, MB; 0 where there is no /proc."""
+    driver = psutil.Process()
+    parent = driver.parent()
+    root = parent if parent is not None and parent.name() == "java" else driver  # under spark-submit the JVM is the driver's parent
+    total = 0
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as status:
+                total += sum(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        except FileNotFoundError:  # it has just ended, or this system has no /proc
+            continue
+    return total / 1024

@@ -1,0 +1,105 @@
+"""The tables in SQL without Spark: every table of the lake as a DuckDB view of its own name.
+
+`item_vectors` keeps its vectors as bytes; the view `item_vectors_unpacked` has them as FLOAT[].
+"""
+
+import csv
+import io
+import json
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.errors import SettingsError, ToolchainError
+from jobs.settings import Settings
+from jobs.tables import ITEM_VECTORS, TABLES, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+
+def answer(settings: Settings, query: str, at: str | None = None, form: str = "table") -> str:
+    """The query's rows as text: a table for people, csv or json for programs. Raises SettingsError for SQL that DuckDB refuses."""
+    import duckdb
+
+    connection = connect(settings, at)
+    try:
+        result = connection.sql(query)
+        if result is None:  # a statement without rows
+            return "done"
+        return _text(result, form)
+    except duckdb.Error as error:
+        raise SettingsError(f"DuckDB says: {error}", f"tables here: {', '.join(TABLES)}") from error
+
+
+def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
+    """A DuckDB connection that sees the lake's tables: the newest, the night of a date, or those of a version number."""
+    import duckdb
+    import duckdb_extension_delta
+
+    connection = duckdb.connect()
+    (extension,) = Path(duckdb_extension_delta.__path__[0]).rglob("delta.duckdb_extension")
+    connection.load_extension(str(extension))  # the installed file: nothing is downloaded
+    root = settings.lake.root.rstrip("/")
+    present = [table for table in TABLES.values() if "://" in root or Path(root, table.name, "_delta_log").is_dir()]
+    if not present:
+        raise ToolchainError(
+            f"there are no tables under {root}", "run a night first, for instance `shelfmates run --date YYYY-MM-DD`, or set lake.root"
+        )
+    for table in present:
+        connection.execute(f'CREATE VIEW "{table.name}" AS {_selection(f"{root}/{table.name}", table, at)}')
+    connection.create_function("floats", _floats, ["BLOB"], "FLOAT[]", type="arrow")
+    if ITEM_VECTORS in present:
+        connection.execute("CREATE VIEW item_vectors_unpacked AS SELECT * REPLACE (floats(vector) AS vector) FROM item_vectors")
+    return connection
+
+
+def _selection(path: str, table: Table, at: str | None) -> str:
+    quoted = path.replace("'", "''")
+    if at is None:
+        return f"SELECT * FROM delta_scan('{quoted}')"
+    if at.isdigit():
+        return f"SELECT * FROM delta_scan('{quoted}', version = {min(int(at), _history(path)[0]['version'])})"
+    try:
+        night = date.fromisoformat(at)
+    except ValueError:
+        raise SettingsError(f"--at {at!r} is neither a date nor a version number", "write it like 2026-11-20, or like 3") from None
+    if "snapshot_date" in table.column_names:
+        return f"SELECT * FROM delta_scan('{quoted}') WHERE snapshot_date = DATE '{night}'"
+    return f"SELECT * FROM delta_scan('{quoted}', version = {_version_of(path, night)})"
+
+
+def _version_of(path: str, night: date) -> int:
+    """The newest commit made for a night up to this one; 0, the empty table, before the first."""
+    for commit in _history(path):
+        made_for = json.loads(commit.get("userMetadata") or "{}").get("snapshot_date")
+        if made_for is not None and date.fromisoformat(made_for) <= night:
+            return int(commit["version"])
+    return 0
+
+
+def _history(path: str) -> list[dict[str, Any]]:
+    """The table's commits, newest first."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(path).history()
+
+
+def _floats(vectors: "pa.Array") -> "pa.Array":
+    """Little-endian float32 bytes as lists of float."""
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.array([None if v is None else np.frombuffer(v, dtype="<f4") for v in vectors.to_pylist()], type=pa.list_(pa.float32()))
+
+
+def _text(result: Any, form: str) -> str:
+    if form == "table":
+        return str(result).rstrip()
+    columns, rows = result.columns, result.fetchall()
+    if form == "json":
+        return json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str, ensure_ascii=False)
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows([columns, *rows])
+    return written.getvalue().rstrip("\n")

@@ -1,0 +1,201 @@
+"""Every table of the lake, declared once: its columns, its grain, its key and its partitioning.
+
+Types are Spark DDL, so that this file imports nothing; ids come before maps and arrays, so that file statistics cover them.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str
+    meaning: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """`checks` maps a constraint's name to a SQL predicate that Delta enforces on every write."""
+
+    name: str
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partition: tuple[str, ...] = ()
+    checks: tuple[tuple[str, str], ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def ddl(self) -> str:
+        return ", ".join(f"{c.name} {c.type}{' NOT NULL' if c.required else ''}" for c in self.columns)
+
+
+_SNAPSHOT_DATE = Column("snapshot_date", "date", "the night the row belongs to", required=True)
+_SOURCE_ROW = (
+    _SNAPSHOT_DATE,
+    Column("source", "string", "name of the source in the settings", required=True),
+    Column("file", "string", "address of the file the row came from", required=True),
+    Column("row", "bigint", "position in the file, 1 for the first row after any header", required=True),
+)
+
+RAW_ITEMS = Table(
+    "raw_items",
+    "one source row as received",
+    (
+        *_SOURCE_ROW,
+        Column("file_sha256", "string", "fingerprint of the file's bytes, as stored", required=True),
+        Column("fault", "string", "what was wrong with the row's shape, e.g. 7 fields under a header of 5"),
+        Column("values", "map<string,string>", "every value as it came, by the source's own column names", required=True),
+    ),
+    key=("snapshot_date", "source", "file", "row"),
+    partition=("snapshot_date",),
+)
+
+QUARANTINED_ITEMS = Table(
+    "quarantined_items",
+    "one rejected row, with every reason",
+    (
+        *_SOURCE_ROW,
+        Column("item_id", "string", "id of the product, where the row gives one"),
+        Column("reasons", "array<string>", "why the row was refused: one sentence a reason, never empty", required=True),
+        Column("values", "string", "the original row as JSON", required=True),
+    ),
+    key=("snapshot_date", "source", "file", "row"),
+    partition=("snapshot_date",),
+    checks=(("has_a_reason", "size(reasons) > 0"),),
+)
+
+CLEAN_ITEMS = Table(
+    "clean_items",
+    "one product of one night",
+    (
+        _SNAPSHOT_DATE,
+        Column("item_id", "string", "id of the product; <source>:<id> where there are several sources", required=True),
+        Column("source", "string", "name of the source in the settings", required=True),
+        Column("title", "string", "name of the product, cleaned", required=True),
+        Column("description", "string", "longer text, cleaned"),
+        Column("brand", "string", "brand, normalised"),
+        Column("category", "string", "category path, normalised: levels separated by ' > '"),
+        Column("price", "decimal(18,2)", "price in `currency`; null where the source gives none"),
+        Column("currency", "string", "ISO 4217 code of `price`"),
+        Column("gtin", "string", "EAN or UPC, digits only"),
+        Column("model", "string", "the maker's model number"),
+        Column("image", "string", "address of a picture"),
+        Column("attributes", "map<string,string>", "every further attribute the source's settings name", required=True),
+        Column("text", "string", "what the encoder reads", required=True),
+        Column("content_hash", "string", "SHA-256 of `text`: the key of its vector", required=True),
+        Column("folded", "int", "further rows with this id and the same content, folded into this one", required=True),
+    ),
+    key=("snapshot_date", "item_id"),
+    partition=("snapshot_date",),
+)
+
+ITEM_VECTORS = Table(
+    "item_vectors",
+    "one text under one model; the same text may have been stored by two runs at once, and readers take either",
+    (
+        Column("model_id", "string", "name and fingerprint of the encoder", required=True),
+        Column("content_hash", "string", "SHA-256 of the text", required=True),
+        Column("dimension", "int", "number of float32 values in `vector`", required=True),
+        Column("vector", "binary", "unit vector, little-endian float32", required=True),
+    ),
+    key=("model_id", "content_hash"),
+    partition=("model_id",),
+    checks=(("vector_has_its_dimension", "length(vector) = 4 * dimension"),),
+)
+
+_PARTS = "struct<semantic:float>"
+
+_NEIGHBOUR = (
+    _SNAPSHOT_DATE,
+    Column("item_id", "string", "the product", required=True),
+    Column("rank", "int", "1 for the nearest", required=True),
+    Column("neighbour_id", "string", "the similar product", required=True),
+    Column("similarity", "float", "weighted sum of the parts, -1 to 1", required=True),
+    Column("parts", _PARTS, "cosine of each channel; null where a channel had nothing to compare", required=True),
+    Column("model_id", "string", "encoder of the semantic part", required=True),
+    Column("run_id", "string", "run that computed the pair", required=True),
+)
+
+STAGED_NEIGHBOURS = Table(
+    "staged_neighbours",
+    "one directed pair of one night before its audit, k + slack an item; never read by users",
+    _NEIGHBOUR,
+    key=("snapshot_date", "item_id", "rank"),
+    partition=("snapshot_date",),
+    checks=(("not_its_own_neighbour", "item_id <> neighbour_id"),),
+)
+
+NEIGHBOURS = Table(
+    "neighbours",
+    "one directed pair of one published night",
+    _NEIGHBOUR,
+    key=("snapshot_date", "item_id", "rank"),
+    partition=("snapshot_date",),
+    checks=(("not_its_own_neighbour", "item_id <> neighbour_id"),),
+)
+
+CURRENT_NEIGHBOURS = Table(
+    "current_neighbours",
+    "latest published pair",
+    _NEIGHBOUR[1:-1],
+    key=("item_id", "rank"),
+    properties=(("delta.enableChangeDataFeed", "true"),),
+)
+
+AUDIT_RESULTS = Table(
+    "audit_results",
+    "one check of one run",
+    (
+        _SNAPSHOT_DATE,
+        Column("run_id", "string", "the run that was checked", required=True),
+        Column("check", "string", "name of the check", required=True),
+        Column("grade", "string", "fail holds the night, warn only tells", required=True),
+        Column("passed", "boolean", "whether the figure met its bound", required=True),
+        Column("figure", "double", "what was measured; null where there was nothing to measure"),
+        Column("bound", "string", "what the figure had to meet, e.g. >= 0.95", required=True),
+        Column("reason", "string", "why the check exists and what a failure means", required=True),
+    ),
+    key=("snapshot_date", "run_id", "check"),
+    partition=("snapshot_date",),
+)
+
+RUNS = Table(
+    "runs",
+    "one stage of one run, once for every time it was started",
+    (
+        _SNAPSHOT_DATE,
+        Column("run_id", "string", "the run", required=True),
+        Column("stage", "string", "the stage", required=True),
+        Column("started_at", "timestamp", "when the stage began, UTC", required=True),
+        Column("seconds", "double", "how long it worked, start-up apart", required=True),
+        Column("outcome", "string", "ok, or the error's first line", required=True),
+        Column("rows_in", "bigint", "rows read"),
+        Column("rows_out", "bigint", "rows written"),
+        Column("peak_memory_mb", "double", "largest resident size of the driver, its JVM and its Python workers so far"),
+        Column("figures", "map<string,double>", "every further figure, by name", required=True),
+        Column("versions", "map<string,string>", "versions of the program's parts, and the settings' fingerprint", required=True),
+    ),
+    key=("run_id", "stage", "started_at"),
+    partition=("snapshot_date",),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        RAW_ITEMS,
+        QUARANTINED_ITEMS,
+        CLEAN_ITEMS,
+        ITEM_VECTORS,
+        STAGED_NEIGHBOURS,
+        NEIGHBOURS,
+        CURRENT_NEIGHBOURS,
+        AUDIT_RESULTS,
+        RUNS,
+    )
+}

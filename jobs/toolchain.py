@@ -1,0 +1,184 @@
+"""What the program needs beside Python packages, and how it gets there: Java, the Delta jars, a class-data archive of the JVM.
+
+Everything is put into the virtual environment once, at set-up, so that no later run resolves or downloads anything. The jars go beside
+Spark's own (`pyspark/jars`), without their dependencies: Spark has these already, and the ones Delta asks for are other versions.
+The archive holds the parsed classes of one Delta write and read: a session with it reaches its first table in half the time.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.errors import ToolchainError
+
+JAVA_MINIMUM = 17
+JAVA_PACKAGE = "openjdk-17-jre-headless"
+
+# the Delta Lake release of delta-spark in uv.lock; 'artifact_2.13' names carry Spark's Scala version
+DELTA_JARS = (
+    ("io.delta", "delta-spark_4.2_2.13", "4.4.0"),
+    ("io.delta", "delta-storage", "4.4.0"),
+    ("io.delta", "delta-kernel-api", "4.4.0"),
+    ("io.delta", "delta-kernel-defaults", "4.4.0"),
+    ("io.delta", "delta-kernel-unitycatalog", "4.4.0"),
+    ("io.unitycatalog", "unitycatalog-client", "0.6.0"),
+    ("io.unitycatalog", "unitycatalog-hadoop", "0.6.0"),
+)
+
+# Spark's own chatter is not for the people who read the stages' lines
+LOG4J = """\
+rootLogger.level = error
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex{short}
+# what fails in a task is raised in the driver too, and told there
+logger.executor.name = org.apache.spark.executor.Executor
+logger.executor.level = off
+logger.tasks.name = org.apache.spark.scheduler.TaskSetManager
+logger.tasks.level = off
+logger.writer.name = org.apache.spark.sql.delta.files.DeltaFileFormatWriter
+logger.writer.level = off
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, whether it will do, and the remedy where it will not."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def spark_home() -> Path:
+    import pyspark
+
+    return Path(pyspark.__file__).parent
+
+
+def java() -> str:
+    """Path of a Java of at least 17, from $JAVA_HOME or the PATH. Raises ToolchainError."""
+    home = os.environ.get("JAVA_HOME")
+    command = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    remedy = f"install one (Debian, Ubuntu: apt-get install {JAVA_PACKAGE}) or set JAVA_HOME"
+    if not command or not Path(command).is_file():
+        raise ToolchainError(f"no Java {'at JAVA_HOME=' + home if home else 'on the PATH'}; Spark needs {JAVA_MINIMUM} or newer", remedy)
+    version = _java_version(command)
+    if version < JAVA_MINIMUM:
+        raise ToolchainError(f"{command} is Java {version}; Spark needs {JAVA_MINIMUM} or newer", remedy)
+    return command
+
+
+def _java_version(command: str) -> int:
+    printed = subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stderr
+    quoted = printed.partition('"')[2].partition('"')[0]  # openjdk version "17.0.15"
+    major = quoted.split(".")[0]
+    if not major.isdigit():
+        raise ToolchainError(f"{command} -version says {printed.strip()[:200]!r}", "set JAVA_HOME to a working Java")
+    return int(major)
+
+
+def missing_jars() -> list[str]:
+    jars = spark_home() / "jars"
+    return [f"{artifact}-{version}.jar" for _, artifact, version in DELTA_JARS if not (jars / f"{artifact}-{version}.jar").is_file()]
+
+
+def set_up() -> None:
+    """Installs what is missing of Java, jars and archive. Does nothing, and needs no network, where all is there."""
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        _install_java()
+    command = java()
+    print(f"setup: Java {_java_version(command)} at {command}", flush=True)
+    if missing := missing_jars():
+        print(f"setup: fetching {len(missing)} Delta jars", flush=True)
+        _fetch_jars(command)
+    conf = spark_home() / "conf"
+    conf.mkdir(exist_ok=True)
+    (conf / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
+    archive = archive_of(command)
+    if not archive.is_file():
+        print("setup: recording the JVM's class-data archive (about a minute, once)", flush=True)
+        _record_archive(archive)
+    (conf / "spark-defaults.conf").write_text(_defaults(f"-XX:SharedArchiveFile={archive}"), encoding="utf-8")
+    print(f"setup: ready, archive of {archive.stat().st_size / 1e6:.0f} MB", flush=True)
+
+
+def archive_of(command: str) -> Path:
+    """Where the class-data archive of this Java lies; another Java cannot use it, so the name holds the version."""
+    return spark_home() / "conf" / f"classes-{_java_version(command)}.jsa"
+
+
+def _install_java() -> None:
+    """From the system's packages, if this user may install any; otherwise leaves the word to `java`."""
+    apt = shutil.which("apt-get")
+    privilege = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if apt is None or (privilege and shutil.which("sudo") is None):
+        return
+    print(f"setup: no Java found, installing {JAVA_PACKAGE}", flush=True)
+    for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", JAVA_PACKAGE]):
+        if subprocess.run([*privilege, apt, *arguments], stdout=subprocess.DEVNULL, check=False).returncode != 0:
+            return
+
+
+def _fetch_jars(command: str) -> None:
+    """Resolves the jars from Maven Central with the Ivy that Spark ships, without dependencies."""
+    jars = spark_home() / "jars"
+    ivy = next(jars.glob("ivy-*.jar"))
+    dependencies = "\n".join(
+        f'<dependency org="{organisation}" name="{artifact}" rev="{version}" transitive="false" conf="default->master"/>'
+        for organisation, artifact, version in DELTA_JARS
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        module = Path(folder) / "ivy.xml"
+        module.write_text(
+            '<ivy-module version="2.0"><info organisation="shelfmates" module="jars"/><configurations><conf name="default"/>'
+            f"</configurations><dependencies>{dependencies}</dependencies></ivy-module>",
+            encoding="utf-8",
+        )
+        fetched = subprocess.run(
+            [command, "-jar", str(ivy), "-ivy", str(module), "-cache", f"{folder}/cache", "-types", "jar"]
+            + ["-retrieve", f"{folder}/jars/[artifact]-[revision].[ext]"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for jar in Path(folder, "jars").glob("*.jar"):
+            shutil.copy(jar, jars / jar.name)
+    if missing := missing_jars():
+        said = "\n".join(line for line in (fetched.stdout + fetched.stderr).splitlines() if "ERROR" in line or "UNRESOLVED" in line)
+        raise ToolchainError(
+            f"could not fetch {', '.join(missing)} from Maven Central:\n{said}", "check the network, then run `make setup` again"
+        )
+
+
+def _record_archive(archive: Path) -> None:
+    """Runs a whole night of a made-up catalogue in a JVM that writes down its classes as it ends."""
+    conf = archive.parent / "spark-defaults.conf"
+    conf.write_text(_defaults(f"-XX:ArchiveClassesAtExit={archive}"), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        program = [sys.executable, "-m", "jobs"]
+        generated = ["generate", "--items", "100", "--nights", "1", "--start", "2026-01-01", "--out", folder]
+        subprocess.run([*program, *generated], check=True, stdout=subprocess.DEVNULL)
+        night = ["run", "--date", "2026-01-01", "--settings", f"{folder}/shelfmates.toml"]
+        exercised = subprocess.run([*program, *night], capture_output=True, text=True, check=False)
+    if exercised.returncode != 0 or not archive.is_file():
+        conf.unlink()
+        raise ToolchainError(f"the JVM's class-data archive was not written:\n{exercised.stderr[-2000:]}", "run `make setup` again")
+
+
+def _defaults(archive_option: str) -> str:
+    """spark-defaults.conf: what the driver's JVM must know before any program of ours runs in it.
+
+    TieredStopAtLevel=1: the heavy work is in Python, and the full compiler costs more in a short night than it gains.
+    SerialGC: two cores and a small heap. Xlog: an archive that cannot be used (another Java) costs time, not correctness.
+    """
+    options = f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xlog:cds=off -Xlog:cds+dynamic=off -Xshare:auto {archive_option}"
+    return f"spark.driver.extraJavaOptions {options}\nspark.driver.memory 2g\n"

@@ -1,0 +1,128 @@
+"""The one operator that submits Spark: consecutive stages of one night, in one Spark session, through the program's own command line.
+
+What the program says is the task's log, live; Spark's chatter is left out. A failure ends with the program's own message, and is retried
+only where a second try may help. Stopping a task ends its JVM and every Python process under it. A submit costs about 4 s before the
+program's first line, and Spark's own start after that: so a task takes several stages. What the stages do is no business of this file:
+it names them as strings.
+"""
+
+import datetime
+import importlib.util
+import inspect
+import os
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from shelfmates.submit import SubmitHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# the form's date, else the partition's, else the day of the schedule: a run started by an asset or without a logical date has no `ds`
+NIGHT = "{{ params.get('date') or dag_run.partition_key or ds | default('') }}"
+
+INTERPRETER = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
+
+_SPARK_OPTIONS = inspect.signature(SparkSubmitOperator.__init__).parameters.keys() - {"self", "kwargs", "conf", "conn_id", "env_vars"}
+
+
+class SparkJobOperator(SparkSubmitOperator):
+    """Runs `shelfmates <stages> --date <date> --run-id <run_id>` under spark-submit.
+
+    `date` and `run_id` are templated. The program is that of the checkout this file lies in, else of $SHELFMATES_HOME; its settings are
+    $SHELFMATES_SETTINGS, else the checkout's `shelfmates.toml`. `conf` comes on top of the settings' own `[spark.conf]`, which is read
+    here because a JVM's memory and options must be known before it starts. The interpreter on every machine is the one Airflow runs in,
+    at the same path; where it lies elsewhere, `conf` says so (`spark.pyspark.python`).
+
+    Every outlet's event gets the date, the run and the stages' figures in its extra. Raises AirflowFailException, which no retry
+    follows, unless the program or its process ended in a way that may pass.
+    """
+
+    template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "date", "run_id")
+
+    def __init__(self, *, stages: Sequence[str], date: str = NIGHT, run_id: str = "{{ run_id }}", **kwargs: Any) -> None:
+        if unknown := kwargs.keys() & _SPARK_OPTIONS:
+            raise TypeError(f"{', '.join(sorted(unknown))}: expected Spark's options as `conf`; write them as spark.* properties")
+        home = Path(os.environ.get("SHELFMATES_HOME") or Path(__file__).resolve().parents[2])
+        super().__init__(application=str(home / "jobs" / "__main__.py"), name=f"shelfmates-{'-'.join(stages)}", **kwargs)
+        self._hook: SubmitHook | None = None
+        self.stages = list(stages)
+        self.date = date
+        self.run_id = run_id
+        self.settings = os.environ.get("SHELFMATES_SETTINGS") or str(home / "shelfmates.toml")
+
+    def execute(self, context: "Context") -> None:
+        """Submits, waits, and gives the figures to the outlets' events."""
+        super().execute(context)
+        told: dict[str, Any] = {
+            "snapshot_date": _night_of(self.date),
+            "run_id": self.run_id,
+            **_merged(self._hook.figures if self._hook else {}),
+        }
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = told
+
+    def _get_hook(self) -> SubmitHook:
+        night = _night_of(self.date)
+        if not Path(self.application).is_file():
+            raise AirflowFailException(
+                f"there is no program at {self.application}\n"
+                "  → set SHELFMATES_HOME to the checkout, in the environment of the scheduler and of every worker"
+            )
+        return SubmitHook(
+            conf=INTERPRETER | _spark_conf_of(self.settings) | (self.conf or {}),
+            conn_id=self._conn_id,
+            name=self.name,
+            application_args=[*self.stages, "--date", night, "--run-id", self.run_id, "--settings", self.settings, "--figures"],
+            env_vars=self.env_vars,
+            spark_binary=_spark_submit(),
+        )
+
+
+def _night_of(text: str) -> str:
+    """The date in `text`, which may be a day or, from a partition key, a moment."""
+    if not text:
+        raise AirflowFailException(
+            "this run has no date: it was started without a logical date or a partition, and the form's field 'date' is empty\n"
+            "  → start it again and fill in 'date' (YYYY-MM-DD), the night to work on"
+        )
+    try:
+        return datetime.datetime.fromisoformat(text).date().isoformat()
+    except ValueError:
+        raise AirflowFailException(
+            f"{text!r} is not a date\n  → start the run again with 'date' as YYYY-MM-DD, the night to work on"
+        ) from None
+
+
+def _spark_conf_of(settings: str) -> dict[str, str]:
+    """`[spark.conf]` of the settings file. Checks nothing else of it: the program does, and says it better."""
+    try:
+        text = Path(settings).read_text(encoding="utf-8")
+        conf: dict[str, str] = tomllib.loads(text).get("spark", {}).get("conf", {})
+    except OSError as error:
+        raise AirflowFailException(
+            f"the settings file {settings} cannot be read: {error.strerror}\n"
+            "  → put it there, or set SHELFMATES_SETTINGS in the environment of the scheduler and of every worker"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AirflowFailException(f"the settings file {settings} is not TOML: {error}\n  → mend the line named") from None
+    return conf
+
+
+def _spark_submit() -> str:
+    """The spark-submit of the pyspark installed beside Airflow. The one in the environment's bin asks the PATH's python3 where Spark is."""
+    pyspark = importlib.util.find_spec("pyspark")  # finds the package without importing it
+    if pyspark is None or pyspark.origin is None:
+        raise AirflowFailException("pyspark is not installed beside Airflow\n  → run `make setup`")
+    return str(Path(pyspark.origin).parent / "bin" / "spark-submit")
+
+
+def _merged(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Every figure of the stages in one; where two stages give the same one (rows, seconds), the last stage's."""
+    return {name: value for stage in figures.values() for name, value in stage.items()}

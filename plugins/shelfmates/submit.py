@@ -1,0 +1,117 @@
+"""spark-submit as a child of an Airflow task: what it says, how it ended, and how it is stopped.
+
+Airflow's own hook hides the exit code, logs every line of Spark's, takes YARN where a connection is missing, and on a stop kills the JVM
+but leaves the Python driver under it at work. This one mends those four and nothing else; commands are built by the hook as it is.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import psutil
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+
+FIGURES_LINE = "shelfmates-figures "  # begins the program's last line, a JSON object with one object per stage
+MESSAGE_LINES = 40  # of the program's last words kept for the exception: a long traceback, or every fault of a settings file
+MAY_PASS = 75  # EX_TEMPFAIL: the program itself says that a second try may succeed
+GRACE = 3.0  # seconds between asking a process to end and killing it; Airflow kills the task itself after 5
+
+# what the JVM and Spark's log4j say below ERROR: "26/11/22 07:05:37 WARN Utils: ...", "07:05:37 INFO SparkContext: ..."
+_CHATTER = re.compile(
+    r"(\d\d/\d\d/\d\d )?\d\d:\d\d:\d\d (TRACE|DEBUG|INFO|WARN) "
+    r"|WARNING: (Using incubator modules|package \S+ not in|A terminally deprecated|sun\.misc\.Unsafe|Please consider)"
+    r"|Using Spark's default log4j profile|Setting default log level to|To adjust logging level use|Picked up \w*JAVA\w*:"
+)
+_REASONS = ("shelfmates: ", "Traceback (most recent call last)")  # how the program begins to say why it failed
+_GREETING = "shelfmates: night "
+
+
+class SubmitHook(SparkSubmitHook):
+    """`figures` holds what the program reported, by stage, once `submit` has returned; in cluster mode nothing reaches it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.figures: dict[str, dict[str, float]] = {}
+        self._said: deque[str] = deque(maxlen=MESSAGE_LINES)
+        super().__init__(**kwargs)
+
+    def submit(self, application: str = "", **kwargs: Any) -> str | None:
+        """Submits and waits. Raises AirflowFailException with the program's own message, or AirflowException if a retry may help."""
+        try:
+            return super().submit(application, encoding="utf-8", errors="replace", **kwargs)
+        except AirflowException as error:
+            raise self._verdict(error) from None
+        finally:
+            self._end_processes()  # none is left, unless a timeout or Ctrl-C broke in
+            if self._submit_sp is not None:
+                self._submit_sp.stdout.close()  # the hook leaves it open
+
+    def on_kill(self) -> None:
+        """Ends the JVM and every Python process under it; what runs on a cluster is ended by the hook's own ways."""
+        if not self._cluster_mode:
+            self._end_processes()
+        super().on_kill()
+
+    def _resolve_connection(self) -> dict[str, Any]:
+        try:
+            self.get_connection(self._conn_id)
+        except AirflowNotFoundException:
+            raise AirflowFailException(
+                f"there is no connection {self._conn_id!r}, so it isn't known which Spark to use\n"
+                f"  → airflow connections add {self._conn_id} --conn-type spark --conn-host 'local[*]'"
+                " (or spark://host:7077, yarn, k8s://https://host)"
+            ) from None
+        resolved: dict[str, Any] = super()._resolve_connection()
+        return resolved
+
+    @property
+    def _cluster_mode(self) -> bool:
+        return bool(self._connection["deploy_mode"] == "cluster")
+
+    def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
+        # in cluster mode Spark's own lines carry the ids by which the hook follows the driver
+        super()._process_spark_submit_log(itr if self._cluster_mode else self._words(itr))
+
+    def _words(self, lines: Iterable[str]) -> Iterator[str]:
+        """The program's own lines, as they come."""
+        for line in lines:
+            if line.startswith(FIGURES_LINE):
+                self.figures = json.loads(line.removeprefix(FIGURES_LINE))
+            elif _CHATTER.match(line):
+                self.log.debug(line.rstrip())
+            elif line.strip():
+                self._said.append(line.rstrip())
+                yield line
+
+    def _verdict(self, error: AirflowException) -> AirflowException:
+        code = self._submit_sp.returncode if self._submit_sp is not None else None
+        if not code or self._cluster_mode:
+            return error
+        killed = code < 0 or code > 128  # by a signal: the machine or a person ended the process, not the program
+        message = self._reason() or f"spark-submit {'was killed' if killed else 'failed'} (exit code {code}):\n" + "\n".join(self._said)
+        return AirflowException(message) if killed or code == MAY_PASS else AirflowFailException(message)
+
+    def _reason(self) -> str:
+        """Why the program failed, in its own words; empty where it gave none."""
+        said = list(self._said)
+        begins = [at for at, line in enumerate(said) if line.startswith(_REASONS) and not line.startswith(_GREETING)]
+        return "\n".join(said[begins[-1] :]).removeprefix(_REASONS[0]) if begins else ""
+
+    def _end_processes(self) -> None:
+        """Ends spark-submit's JVM, kindly first, then whatever it leaves behind. Does nothing once spark-submit has ended."""
+        if self._submit_sp is None or self._submit_sp.poll() is not None:
+            return
+        below: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end by itself at any moment
+            below = psutil.Process(self._submit_sp.pid).children(recursive=True)
+        self._submit_sp.terminate()  # the JVM's shutdown hooks remove Spark's temporary folders
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._submit_sp.wait(GRACE)
+        self._submit_sp.kill()
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()

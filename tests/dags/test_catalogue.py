@@ -1,0 +1,114 @@
+"""The catalogue DAG: its tasks, its dates, and the commands it renders."""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "dags" / "catalogue"
+PLACEHOLDERS = {
+    os.environ["SHELFMATES_SETTINGS"]: "<settings>",
+    f"{sys.prefix}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages": "<packages>",
+    sys.executable: "<python>",
+    str(ROOT): "<home>",
+}
+FLOW = {"load": {"embed"}, "embed": {"neighbours"}, "neighbours": {"publish"}, "publish": set()}
+STAGES = {
+    "load": ["prepare", "ingest", "validate", "clean"],
+    "embed": ["embed"],
+    "neighbours": ["neighbours"],
+    "publish": ["audit", "publish"],
+}
+
+
+def context_of(date: str | None = None, partition: str | None = None, ds: str | None = None) -> dict[str, Any]:
+    """The names that a template may use. `ds` is defined only where the run has a logical date, as in Airflow."""
+    context: dict[str, Any] = {
+        "params": {"date": date},
+        "dag_run": SimpleNamespace(partition_key=partition),
+        "run_id": "scheduled__2026-11-20T03:00:00+00:00",
+    }
+    return context | ({"ds": ds} if ds else {})
+
+
+def test_flow(dags: dict[str, "DAG"]) -> None:
+    catalogue = dags["catalogue"]
+    assert {task.task_id: task.downstream_task_ids for task in catalogue.tasks} == FLOW
+    assert {task.task_id: task.stages for task in catalogue.tasks} == STAGES
+
+
+def test_publish_updates_the_assets(dags: dict[str, "DAG"]) -> None:
+    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dags["catalogue"].tasks if task.outlets}
+    assert outlets == {"publish": ["neighbours", "current_neighbours"]}
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # Airflow's own
+def test_a_nights_run_carries_its_own_day(dags: dict[str, "DAG"]) -> None:
+    """A night's logical date is the moment it is due, not the day before: `ds` is the date of the feed."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dags["catalogue"]))
+    nights = scheduled.iter_dagrun_infos_between(datetime(2026, 11, 14, tzinfo=UTC), datetime(2026, 11, 20, 23, 59, tzinfo=UTC))
+    found = [info.logical_date.isoformat() for info in nights]
+    assert found == [f"2026-11-{day}T03:00:00+00:00" for day in range(14, 21)]
+
+
+@pytest.mark.parametrize(
+    ("date", "partition", "ds", "night"),
+    [
+        ("2026-11-20", "2026-11-19", "2026-11-18", "2026-11-20"),  # the form wins
+        (None, "2026-11-19", "2026-11-18", "2026-11-19"),  # then the partition
+        (None, "2026-11-19T03:00:00", None, "2026-11-19"),  # Airflow's own partition keys are moments
+        (None, None, "2026-11-18", "2026-11-18"),  # then the schedule
+        ("", None, "2026-11-18", "2026-11-18"),  # a form field that was emptied
+    ],
+)
+@pytest.mark.usefixtures("spark_connection")
+def test_which_night(dags: dict[str, "DAG"], date: str | None, partition: str | None, ds: str | None, night: str) -> None:
+    assert rendered(dags["catalogue"], "embed", context_of(date, partition, ds))[-6] == night
+
+
+@pytest.mark.parametrize(
+    ("partition", "message"),
+    [(None, "the form's field 'date' is empty"), ("eu-west", "'eu-west' is not a date")],
+)
+def test_no_night(dags: dict[str, "DAG"], partition: str | None, message: str) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    with pytest.raises(AirflowFailException, match=message):
+        rendered(dags["catalogue"], "embed", context_of(partition=partition))
+
+
+@pytest.mark.parametrize("task", FLOW)
+@pytest.mark.usefixtures("spark_connection")
+def test_rendered_command(dags: dict[str, "DAG"], task: str) -> None:
+    """`SHELFMATES_REBUILD_GOLDEN=1 pytest tests/dags` writes the files anew."""
+    command = rendered(dags["catalogue"], task, context_of(ds="2026-11-20"))
+    lines = "\n".join(command) + "\n"
+    for machines_own, placeholder in PLACEHOLDERS.items():
+        lines = lines.replace(machines_own, placeholder)
+    golden = GOLDEN / f"{task}.txt"
+    if os.environ.get("SHELFMATES_REBUILD_GOLDEN"):
+        golden.write_text(lines, encoding="utf-8")
+        pytest.skip(f"{golden.name} rebuilt: look at the difference")
+    assert lines == golden.read_text(encoding="utf-8")
+
+
+def rendered(dag: "DAG", task_id: str, context: dict[str, Any]) -> list[str]:
+    """The command that the task would give to spark-submit, one argument an element."""
+    from shelfmates.operator import SparkJobOperator
+
+    task = dag.get_task(task_id)
+    assert isinstance(task, SparkJobOperator)
+    task = task.prepare_for_execution()
+    task.render_template_fields(context)
+    hook = task._get_hook()
+    return hook._build_spark_submit_command(task.application)

@@ -1,0 +1,174 @@
+"""The operator with the real spark-submit: what it logs, what it raises, what it tells the assets, what a stop leaves behind.
+
+The program that is submitted is a stand-in of a few lines that opens no Spark session: the point is the process.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from shelfmates.operator import SparkJobOperator
+
+# what it does, by the name of its only stage
+PROGRAM = """
+import subprocess, sys, time
+stage = sys.argv[1]
+print("shelfmates: night 2026-11-20, run r1, Spark up in 0.1 s", flush=True)
+print(f"{stage}: 19,406 items, 3.1 s", flush=True)
+if stage == "done":
+    print('shelfmates-figures {"audit": {"recall": 0.97, "seconds": 2.0}, "publish": {"rows_out": 20, "seconds": 1.5}}')
+elif stage == "busy":
+    print("shelfmates: another writer changed neighbours\\n  → run the stage again", file=sys.stderr)
+    sys.exit(75)
+elif stage == "wrong":
+    print("shelfmates: source 'shop', file x.csv, row 3: 7 fields under a header of 5\\n  → mend the file", file=sys.stderr)
+    sys.exit(3)
+elif stage == "bug":
+    raise KeyError("price")
+elif stage == "long":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("long: worker started", flush=True)
+    time.sleep(600)
+"""
+HUGE_WAIT = 120  # seconds; a bare submit takes about 4 on an idle machine
+
+
+class Log:
+    """The task's log: each line as it comes."""
+
+    def __init__(self) -> None:
+        self.lines: Queue[str] = Queue()
+
+    def __call__(self, logger: object, method: str, event: dict[str, Any]) -> str:
+        """As a processor of structlog."""
+        from structlog import DropEvent
+
+        if method == "info":
+            self.lines.put(str(event["event"]))
+        raise DropEvent
+
+    def said(self) -> list[str]:
+        """What the program said so far; the first line is the hook's own, the command."""
+        return [self.lines.get() for _ in range(self.lines.qsize())][1:]
+
+    def wait_for(self, line: str) -> None:
+        while self.lines.get(timeout=HUGE_WAIT) != line:
+            pass
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    import airflow.sdk.log  # noqa: F401  Airflow sets structlog up as it is imported: that must have happened before
+    import structlog
+
+    before = structlog.get_config()
+    captured = Log()
+    structlog.configure(processors=[captured])
+    yield captured
+    structlog.configure(**before)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark_connection: None) -> Callable[..., "SparkJobOperator"]:
+    """A task that submits the stand-in, with its templates rendered."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "__main__.py").write_text(PROGRAM, encoding="utf-8")
+    monkeypatch.setenv("SHELFMATES_HOME", str(tmp_path))
+
+    def of(stage: str, **arguments: Any) -> "SparkJobOperator":
+        from shelfmates.operator import SparkJobOperator
+
+        return SparkJobOperator(task_id=stage, stages=[stage], date="2026-11-20", run_id="r1", **arguments)
+
+    return of
+
+
+def test_success_logs_the_program_alone_and_tells_the_assets(job: Callable[..., "SparkJobOperator"], log: Log) -> None:
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+    from shelfmates.assets import NEIGHBOURS
+
+    events = OutletEventAccessors()
+    job("done", outlets=[NEIGHBOURS]).execute({"outlet_events": events})
+    assert log.said() == ["shelfmates: night 2026-11-20, run r1, Spark up in 0.1 s", "done: 19,406 items, 3.1 s"]
+    assert events[NEIGHBOURS].extra == {"snapshot_date": "2026-11-20", "run_id": "r1", "recall": 0.97, "rows_out": 20, "seconds": 1.5}
+
+
+def test_a_transient_failure_may_be_retried(job: Callable[..., "SparkJobOperator"], log: Log) -> None:
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    with pytest.raises(AirflowException) as raised:
+        job("busy").execute({})
+    assert not isinstance(raised.value, AirflowFailException)
+    assert str(raised.value) == "another writer changed neighbours\n  → run the stage again"
+    assert log.said()[-2:] == ["shelfmates: another writer changed neighbours", "→ run the stage again"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("wrong", "source 'shop', file x.csv, row 3: 7 fields under a header of 5\n  → mend the file"),
+        ("bug", "KeyError: 'price'"),
+    ],
+)
+@pytest.mark.usefixtures("log")
+def test_any_other_failure_is_final(job: Callable[..., "SparkJobOperator"], stage: str, message: str) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    with pytest.raises(AirflowFailException) as raised:
+        job(stage).execute({})
+    assert str(raised.value).endswith(message)
+    assert "19,406 items" not in str(raised.value), "progress is no reason"
+
+
+def test_a_stop_ends_every_process(job: Callable[..., "SparkJobOperator"], log: Log) -> None:
+    from airflow.sdk.exceptions import AirflowException
+
+    task = job("long")
+    with ThreadPoolExecutor() as pool:
+        execution = pool.submit(task.execute, {})
+        log.wait_for("long: worker started")
+        below = psutil.Process().children(recursive=True)
+        names = {process.name() for process in below}
+        task.on_kill()
+        with pytest.raises(AirflowException):
+            execution.result(timeout=HUGE_WAIT)
+    assert "java" in names
+    assert len(below) >= 3, "the JVM, the Python driver under it, and what that started"
+    assert psutil.wait_procs(below, timeout=10)[1] == []
+
+
+def test_a_missing_connection_is_an_error(job: Callable[..., "SparkJobOperator"]) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    with pytest.raises(AirflowFailException, match="no connection 'spark_big'") as raised:
+        job("done", conn_id="spark_big").execute({})
+    assert "airflow connections add spark_big --conn-type spark" in str(raised.value)
+
+
+def test_a_missing_program_is_an_error(job: Callable[..., "SparkJobOperator"], monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setenv("SHELFMATES_HOME", "/nowhere")
+    task = job("done")
+    with pytest.raises(AirflowFailException, match="no program at /nowhere/jobs"):
+        task.execute({})
+
+
+def test_missing_settings_are_an_error(job: Callable[..., "SparkJobOperator"], monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setenv("SHELFMATES_SETTINGS", "/nowhere/shelfmates.toml")
+    task = job("done")
+    with pytest.raises(AirflowFailException, match=r"/nowhere/shelfmates\.toml cannot be read: No such file"):
+        task.execute({})
+
+
+def test_sparks_options_are_given_as_conf(job: Callable[..., "SparkJobOperator"]) -> None:
+    with pytest.raises(TypeError, match="driver_memory, num_executors: expected Spark's options as `conf`"):
+        job("done", num_executors=4, driver_memory="4g")

@@ -1,0 +1,65 @@
+"""Finding files under a pattern, and their bytes."""
+
+import gzip
+import hashlib
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from jobs import address
+
+NIGHT = date(2026, 1, 5)
+
+
+@pytest.fixture
+def feeds(tmp_path: Path) -> Path:
+    for name in ("2026-01-04/a.csv", "2026-01-05/b.csv", "2026-01-05/a.csv", "2026-01-05/deep/a.csv", "2026-13-45/a.csv", "old/a.csv"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{date}/a.csv", ["2026-01-05/a.csv"]),
+        ("{date}/*.csv", ["2026-01-05/a.csv", "2026-01-05/b.csv"]),  # sorted; * stays within one folder
+        ("*/a.csv", ["2026-01-04/a.csv", "2026-01-05/a.csv", "2026-13-45/a.csv", "old/a.csv"]),
+        ("old/a.csv", ["old/a.csv"]),
+        ("old/A.csv", []),
+        ("old", []),  # a folder is no file
+        ("none/*.csv", []),
+        ("old/[a].csv", []),  # only * is special
+    ],
+)
+def test_found(feeds: Path, scheme: str, pattern: str, expected: list[str]) -> None:
+    assert address.found(f"{scheme}{feeds}/{pattern}", NIGHT) == [f"{scheme}{feeds}/{name}" for name in expected]
+
+
+def test_dates(feeds: Path) -> None:
+    assert address.dates(f"{feeds}/{{date}}/*.csv") == [date(2026, 1, 4), date(2026, 1, 5)]
+    assert address.dates(f"{feeds}/{{date}}/b.csv") == [date(2026, 1, 5)]
+    assert address.dates(f"{feeds}/{{date}}/{{date}}.csv") == []
+
+
+def test_content_is_unzipped_and_the_fingerprint_is_of_what_is_stored(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv.gz"
+    file.write_bytes(gzip.compress(b"first,") + gzip.compress(b"second"))  # two members, as parallel writers leave them
+    assert b"".join(address.content(str(file))) == b"first,second"
+    assert address.fingerprint(str(file)) == (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("jdbc:postgresql://db/shop?user=u&password=p&ssl=true", "jdbc:postgresql://db/shop?user=u&password=***&ssl=true"),
+        ("jdbc:sqlserver://db;Password=p;x=y", "jdbc:sqlserver://db;Password=***;x=y"),
+        ("s3://key:secret@bucket/feeds/a.csv", "s3://***@bucket/feeds/a.csv"),
+        ("s3://bucket/feeds/a@b.csv", "s3://bucket/feeds/a@b.csv"),
+    ],
+)
+def test_shown_addresses_hold_no_password(secret: str, shown: str) -> None:
+    assert address.shown(secret) == shown

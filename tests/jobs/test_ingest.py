@@ -1,0 +1,214 @@
+"""Ingest of small feeds into a real lake: what arrives, what is refused, and that a refused night leaves the table as it was."""
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import ingest
+from jobs.errors import SourceError
+from jobs.lake import Lake
+from jobs.night import Counts, Night
+from jobs.settings import Settings
+from jobs.tables import RAW_ITEMS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SHOPS = """
+[sources.shop]
+path = "feeds/{date}/shop-*.csv"
+columns = { id = "id", title = "title" }
+[sources.depot]
+path = "feeds/{date}/depot.jsonl.gz"
+format = "jsonl"
+columns = { id = "id", title = "name" }
+[sources.mill]
+path = "feeds/mill.parquet"
+format = "parquet"
+columns = { id = "id", title = "title" }
+"""
+
+Ingest = Callable[[str], Counts]
+
+
+@pytest.fixture
+def feeds(tmp_path: Path) -> Path:
+    """Feeds of two nights of three shops."""
+    folder = tmp_path / "feeds"
+    for night in ("2026-01-04", "2026-01-05"):
+        (folder / night).mkdir(parents=True)
+        (folder / night / "shop-1.csv").write_text("id,title\n1,Lamp\n2,Chair,red\n", encoding="utf-8")
+        (folder / night / "shop-2.csv").write_text("id,title,note\n3,Été,\n", encoding="utf-8")
+        (folder / night / "depot.jsonl.gz").write_bytes(gzip.compress(b'{"id": 7, "name": "Bolt", "sizes": [6, 8]}\nbroken\n', mtime=0))
+    pq.write_table(pa.table({"id": [1], "title": ["Flour"], "price": [1.5]}), folder / "mill.parquet")
+    return folder
+
+
+@pytest.fixture
+def run(spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night) -> Ingest:
+    lake.create(RAW_ITEMS)
+    return lambda text: ingest.run(spark, lake, settings_of(text), night)
+
+
+def rows_of(lake: Lake) -> list[dict[str, Any]]:
+    return [row.asDict() for row in lake.read(RAW_ITEMS).orderBy("source", "file", "row").collect()]
+
+
+def test_every_row_arrives_as_it_came(feeds: Path, run: Ingest, lake: Lake, night: Night) -> None:
+    counts = run(SHOPS)
+    files = [feeds / "2026-01-05/depot.jsonl.gz", feeds / "mill.parquet", feeds / "2026-01-05/shop-1.csv", feeds / "2026-01-05/shop-2.csv"]
+    sha256 = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    depot, mill, first, second = files
+    expected = [
+        ("depot", depot, 1, None, {"id": "7", "name": "Bolt", "sizes": "[6,8]"}),
+        ("depot", depot, 2, "the line is not a JSON object", {"": "broken"}),
+        ("mill", mill, 1, None, {"id": "1", "title": "Flour", "price": "1.5"}),
+        ("shop", first, 1, None, {"id": "1", "title": "Lamp"}),
+        ("shop", first, 2, "3 fields under a header of 2", {"id": "2", "title": "Chair", "+3": "red"}),
+        ("shop", second, 1, None, {"id": "3", "title": "Été", "note": ""}),
+    ]
+    assert rows_of(lake) == [
+        {"snapshot_date": night.date, "source": s, "file": str(f), "row": r, "file_sha256": sha256[f], "fault": fault, "values": values}
+        for s, f, r, fault, values in expected
+    ]
+    size = sum(file.stat().st_size for file in files)
+    assert counts == Counts(6, 6, "rows", {"files": 4, "bytes": size, "rows_shop": 3, "rows_depot": 2, "rows_mill": 1})
+
+
+def test_a_night_again_replaces_itself_and_no_other_night(
+    feeds: Path, run: Ingest, lake: Lake, spark: "SparkSession", settings_of: Callable[[str], Settings]
+) -> None:
+    run(SHOPS)
+    ingest.run(spark, lake, settings_of(SHOPS), Night(date(2026, 1, 4), "before"))
+    before = rows_of(lake)
+    run(SHOPS)
+    assert rows_of(lake) == before
+    assert len(before) == 12
+
+
+def test_no_file_is_written_where_one_is_broken_and_all_broken_ones_are_named(feeds: Path, run: Ingest, lake: Lake) -> None:
+    run(SHOPS)
+    version = lake.version(RAW_ITEMS)
+    (feeds / "2026-01-05/shop-2.csv").write_bytes(b"id,title\n1,Lamp\n2,Caf\xe9\n")
+    (feeds / "2026-01-05/depot.jsonl.gz").write_bytes(gzip.compress(b'{"id": 7, "name": "Bolt"}\n')[:-4])
+    with pytest.raises(SourceError) as raised:
+        run(SHOPS)
+    said = str(raised.value)
+    assert f"source 'shop', file {feeds}/2026-01-05/shop-2.csv, row 2: line 3 holds the bytes e9" in said
+    assert 'set sources.shop.encoding = "cp1252"' in said
+    assert f"source 'depot', file {feeds}/2026-01-05/depot.jsonl.gz, row 2: the gzip is cut" in said
+    assert lake.version(RAW_ITEMS) == version
+
+
+def test_files_that_are_not_there(feeds: Path, run: Ingest, lake: Lake) -> None:
+    version = lake.version(RAW_ITEMS)
+    missing = SHOPS.replace("feeds/{date}/shop-*", "feeds/{date}/store-*").replace("mill.parquet", "mil.parquet")
+    with pytest.raises(SourceError) as raised:
+        run(missing)
+    said = str(raised.value)
+    assert f"source 'shop', file {feeds}/{{date}}/store-*.csv: there is no feed of 2026-01-05; nor is there one of another date" in said
+    assert f"source 'mill', file {feeds}/mil.parquet: there is no such file; its folder holds mill.parquet" in said
+    assert lake.version(RAW_ITEMS) == version
+
+
+def test_a_date_without_feed_names_the_nearest_that_have_one(
+    feeds: Path, spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings]
+) -> None:
+    with pytest.raises(
+        SourceError, match="there is no feed of 2026-02-01; the nearest of 2 dates with one: 2026-01-04, 2026-01-05\n.*sources.shop.path"
+    ):
+        ingest.run(spark, lake, settings_of(SHOPS), Night(date(2026, 2, 1), "test"))
+
+
+def test_an_address_of_no_known_kind_is_refused(run: Ingest) -> None:
+    with pytest.raises(SourceError, match=r"no address that can be read.*\n.*sources\.shop\.path"):
+        run(SHOPS.replace("feeds/{date}/shop-*", "gopher://shop/a"))
+
+
+def test_a_file_that_changes_between_its_readings_fails_the_night(
+    feeds: Path, spark: "SparkSession", settings_of: Callable[[str], Settings], night: Night
+) -> None:
+    from pyspark.errors import PythonException
+
+    source = settings_of(SHOPS).sources["shop"]
+    parts = ingest.checked(spark, ingest.files_of("shop", source, night.date))
+    assert [part.rows for part in parts] == [2, 1]
+    with (feeds / "2026-01-05/shop-1.csv").open("a") as file:
+        file.write("4,Bed\n")
+    with pytest.raises(PythonException, match=r"shop-1.csv changed while it was read"):
+        ingest.file_rows(spark, parts).collect()
+
+
+TABLE = """
+[sources.erp]
+path = "{path}"
+format = "{format}"
+{more}
+columns = {{ id = "id", title = "title", price = "price" }}
+"""
+
+
+@pytest.fixture
+def products(spark: "SparkSession") -> Any:
+    schema = "`id` int, title string, price decimal(10,2), `odd.name` string, picture binary, sizes array<int>"
+    rows = [(n, title, None, "x", bytearray(b"\x00\xff"), [1, n]) for n, title in [(2, "Chair"), (10, None), (1, "Lamp")]]
+    return spark.createDataFrame(rows, schema)
+
+
+def test_delta_tables_are_numbered_by_their_values(products: Any, run: Ingest, lake: Lake, tmp_path: Path) -> None:
+    path = str(tmp_path / "erp")
+    settings = TABLE.format(path=path, format="delta", more="")
+    seen = []
+    for partitions in (1, 3):
+        products.repartition(partitions).write.format("delta").mode("overwrite").save(path)
+        assert run(settings) == Counts(3, 3, "rows", {"files": 1, "bytes": 0, "rows_erp": 3})
+        seen.append(rows_of(lake))
+    assert seen[0] == seen[1]
+    common = {"odd.name": "x", "picture": "00ff"}
+    assert [(row["row"], row["values"]) for row in seen[0]] == [
+        (1, {"id": "1", "title": "Lamp", "sizes": "[1,1]"} | common),
+        (2, {"id": "10", "sizes": "[1,10]"} | common),
+        (3, {"id": "2", "title": "Chair", "sizes": "[1,2]"} | common),
+    ]
+    products.limit(1).write.format("delta").mode("overwrite").save(path)
+    run(settings)
+    assert rows_of(lake)[0]["file_sha256"] != seen[0][0]["file_sha256"]
+
+
+def test_tables_that_cannot_be_read_are_named(products: Any, run: Ingest, lake: Lake, tmp_path: Path) -> None:
+    path = str(tmp_path / "erp")
+    with pytest.raises(SourceError, match=f"source 'erp', file {path}: .*\n.*mend sources.erp.path"):
+        run(TABLE.format(path=path, format="delta", more=""))
+    products.withColumnRenamed("title", "name").write.format("delta").save(path)
+    with pytest.raises(SourceError, match=r"no column 'title'; there are 'id', 'name'.*\n.*sources.erp.columns.title"):
+        run(TABLE.format(path=path, format="delta", more=""))
+    products.limit(0).write.format("delta").option("overwriteSchema", "true").mode("overwrite").save(path)
+    with pytest.raises(SourceError, match="it holds no row"):
+        run(TABLE.format(path=path, format="delta", more=""))
+    assert lake.version(RAW_ITEMS) == 0
+
+
+def test_jdbc(products: Any, run: Ingest, lake: Lake, spark: "SparkSession", tmp_path: Path) -> None:
+    spark.sparkContext._jvm.java.lang.System.setProperty("derby.stream.error.file", str(tmp_path / "derby.log"))  # type: ignore[union-attr]
+    url = f"jdbc:derby:{tmp_path}/erp;password=secret"
+    products.select("id", "title", "price").write.jdbc(f"{url};create=true", "products")
+    query = 'table = "(select * from products where id < 10) night"'
+    with pytest.raises(SourceError, match="no column 'id', 'title', 'price'; there are 'ID', 'TITLE', 'PRICE'") as raised:
+        run(TABLE.format(path=url, format="jdbc", more=query))
+    assert "secret" not in str(raised.value)
+    mapped = TABLE.replace('"id"', '"ID"').replace('"title"', '"TITLE"').replace('"price"', '"PRICE"')
+    run(mapped.format(path=url, format="jdbc", more=query))
+    rows = rows_of(lake)
+    assert [(row["row"], row["values"]) for row in rows] == [(1, {"ID": "1", "TITLE": "Lamp"}), (2, {"ID": "2", "TITLE": "Chair"})]
+    assert {row["file"] for row in rows} == {f"jdbc:derby:{tmp_path}/erp;password=***#(select * from products where id < 10) night"}
+    with pytest.raises(SourceError, match=r"source 'erp'.*NOPE.*\n.*sources.erp.table"):
+        run(TABLE.format(path=url, format="jdbc", more='table = "nope"'))
+    with pytest.raises(SourceError, match=r"source 'erp'.*not found.*\n.*sources.erp.path"):
+        run(TABLE.format(path=url.replace("/erp", "/none"), format="jdbc", more='table = "products"'))
