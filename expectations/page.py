@@ -1,6 +1,6 @@
 """The verdict page of a night: what was expected of its feeds, what was found, and what was refused, with examples.
 
-It is one file without scripts or addresses, so it opens offline and from an archive. Great Expectations' own site draws itself with styles and
+It is one file without scripts or addresses, so it opens offline and from an archive. Great Expectations' own site loads its styles and
 scripts from the network, and shows neither sources nor refused rows.
 """
 
@@ -20,15 +20,19 @@ _STYLE = """
   --good: #18794e; --bad: #c62a2f; --odd: #946800; }
 @media (prefers-color-scheme: dark) { :root { --text: #e8e9eb; --soft: #a0a5ab; --ground: #16181b; --panel: #202327; --line: #363b41;
   --good: #4cc38a; --bad: #ff8589; --odd: #f1b535; } }
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; background: var(--ground); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
+body { margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; background: var(--ground); color: var(--text);
+  font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem; } p { margin: .4rem 0; } .soft { color: var(--soft); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: var(--soft); }
 th, td { padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.good { color: var(--good); } .bad { color: var(--bad); } .odd { color: var(--odd); } .good, .bad, .odd { font-weight: 600; white-space: nowrap; }
+.good { color: var(--good); } .bad { color: var(--bad); } .odd { color: var(--odd); }
+.good, .bad, .odd { font-weight: 600; white-space: nowrap; }
 details { border-bottom: 1px solid var(--line); padding: .4rem 0; } summary { cursor: pointer; }
-pre { background: var(--panel); margin: .4rem 0; padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px; font-size: 13px; }
+pre { background: var(--panel); margin: .4rem 0; padding: .6rem .8rem; border-radius: 4px; font-size: 13px;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
 """
+_HINT = "A row can have several reasons. All refused rows are in <code>quarantined_items</code>, each with its original values."
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,7 @@ def html(night: date, run_id: str, results: Sequence[Result], figures: Iterable[
         ),
         "<h2>Quarantined rows</h2>",
         "".join(map(_refusal, refusals)) or '<p class="soft">none</p>',
-        '<p class="soft">A row can have several reasons. All refused rows are in <code>quarantined_items</code>, each with its original values.</p>'
-        if refusals
-        else "",
+        f'<p class="soft">{_HINT}</p>' if refusals else "",
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
@@ -93,8 +95,8 @@ def _verdict(results: Iterable[Result]) -> str:
 
 
 def _by_weight(results: Iterable[Result]) -> list[Result]:
-    """What is not met first, then what holds a night; else in the suite's order."""
-    return sorted(results, key=lambda result: (result.passed, result.grade != "fail"))
+    """What is not met first, then what can hold a night, at the end what was not measured; else in the suite's order."""
+    return sorted(results, key=lambda result: (result.passed, result.figure is None, result.grade != "fail"))
 
 
 def _source(row: dict[str, Any]) -> tuple[str, ...]:
@@ -106,7 +108,7 @@ def _source(row: dict[str, Any]) -> tuple[str, ...]:
 def _expectation(result: Result) -> tuple[str, ...]:
     kind, word = ("good", "met") if result.passed else ("bad", "not met") if result.grade == "fail" else ("odd", "warning")
     if result.figure is None:
-        kind, word = "soft", "nothing to measure"
+        kind, word = "soft", "not measured"
     return (
         f'<td class="{kind}">{word}</td>',
         f"<td>{escape(result.check.partition(': ')[2].replace('_', ' '))}</td>",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 TABLE = STAGED_NEIGHBOURS.name
 
 # what is kept of an item's pairs; distinct counts over all pairs at once would write each of them once a count
-_PER_ITEM = {
+PER_ITEM = {
     "pairs": "count(*)",
     "ranks": "size(collect_set(rank))",
     "neighbours": "size(collect_set(neighbour_id))",
@@ -48,7 +48,7 @@ _ROUNDING = 1e-4  # of a float32 cosine of two unit vectors
 def figures(frame: "DataFrame") -> list[dict[str, Any]]:
     from pyspark.sql import functions as F
 
-    items = frame.groupBy("item_id").agg(*(F.expr(sql).alias(name) for name, sql in _PER_ITEM.items()))
+    items = frame.groupBy("item_id").agg(*(F.expr(sql).alias(name) for name, sql in PER_ITEM.items()))
     return measured(items, FIGURES)
 
 

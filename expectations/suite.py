@@ -1,7 +1,8 @@
 """How a suite is judged: Spark computes a table's figures in one pass, Great Expectations holds them against their bounds.
 
-The figures are one row a group (a source, or the whole table), so that Great Expectations starts no Spark job of its own. Twelve expectations
-straight on a Spark frame of 60,000 rows took 7-12 s of CPU, the same twelve over figures 1-2 s, and told nothing about single sources.
+The figures are one row a group (a source, or the whole table), so that Great Expectations starts no Spark job of its own. Twelve
+expectations straight on a Spark frame of 60,000 rows took 7 to 12 s of CPU, and told nothing of single sources; over figures they take
+1 to 2 s, of which Great Expectations has 0.2 s.
 """
 
 import os
@@ -38,14 +39,14 @@ class Result:
 
 def at_least(figure: str, bound: float, grade: Grade, reason: str) -> "Expectation":
     """The figure is `bound` or more in every group."""
-    from great_expectations.expectations import ExpectColumnMinToBeBetween
+    from great_expectations.expectations.core.expect_column_min_to_be_between import ExpectColumnMinToBeBetween
 
     return ExpectColumnMinToBeBetween(column=figure, min_value=bound, meta={"grade": grade, "reason": reason, "bound": f">= {bound:g}"})
 
 
 def at_most(figure: str, bound: float, grade: Grade, reason: str) -> "Expectation":
     """The figure is `bound` or less in every group."""
-    from great_expectations.expectations import ExpectColumnMaxToBeBetween
+    from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
 
     return ExpectColumnMaxToBeBetween(column=figure, max_value=bound, meta={"grade": grade, "reason": reason, "bound": f"<= {bound:g}"})
 
@@ -92,8 +93,14 @@ def _result(table: str, name: str, meta: dict[str, Any], frame: Any, outcome: An
 
 def _validated(frame: Any, expectations: Sequence["Expectation"]) -> list[Any]:
     gx = _great_expectations()
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults, ProgressBarsConfig
+
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),  # else each night leaves a folder in /tmp
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
     asset = context.data_sources.add_pandas("figures").add_dataframe_asset("figures")
     batch = asset.add_batch_definition_whole_dataframe("night").get_batch({"dataframe": frame})
     suite = gx.ExpectationSuite(name="night", expectations=list(expectations))

@@ -22,7 +22,7 @@ from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXTS_A_TASK = 2000  # a few seconds of work: enough to sort by length, small enough to show progress and to repeat after a loss
+TEXTS_A_TASK = 4000  # some ten seconds on one core, as long as a worker takes to load its encoder: fewer are not worth a second worker
 
 
 def missing(items: DataFrame, vectors: DataFrame) -> DataFrame:
@@ -72,7 +72,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     if total == 0:
         raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")
     if new:
-        tasks = max(min(spark.sparkContext.defaultParallelism, new), -(-new // TEXTS_A_TASK))
+        tasks = -(-new // TEXTS_A_TASK)
         print(f"embed: {new:,} new texts of {total:,} items with {model_id}", flush=True)
         with progress(spark, "embed", new, "texts"):
             vectors = encoded(

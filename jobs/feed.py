@@ -1,4 +1,4 @@
-"""Rows of one feed file, streaming: every value as it came, and what is wrong with the shape of a row.
+"""Files of one feed, and the rows of a file, streaming: every value as it came, and what is wrong with the shape of a row.
 
 A row that is broken by itself comes out with its fault. A file that cannot be read as its settings say raises SourceError, after the
 rows before the broken place. Text is decoded strictly. One row and a few megabytes of the file are in memory at a time.
@@ -7,6 +7,7 @@ Values are text: of JSON the text of numbers, true and false as they are written
 values have no key. Splitting costs about 5 µs a CSV row of a dozen columns. What the values mean does not belong here.
 """
 
+import datetime
 import difflib
 import gzip
 import itertools
@@ -19,13 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs import address, csv_record, json_array, plaintext
+from jobs import address, csv_record, header, json_array, plaintext
 from jobs.errors import ShelfmatesError, SourceError, TransientError
 from jobs.settings import Source
 
 LONGEST = 16 << 20  # characters of one value, line or JSON object: beyond it a quote or a bracket was never closed
-SEPARATORS = {",": ",", ";": ";", "\t": r"\t", "|": "|", "#": "#", ":": ":"}  # separator -> as TOML writes it
 PARQUET_ROWS = 1000  # read at a time
+SHOWN = 5  # dates or names in an error
 AGAIN = "get the file from its supplier again, whole"
 
 
@@ -50,6 +51,39 @@ class _FaultyFileError(Exception):
         self.above = above
 
 
+def files(name: str, source: Source, date: datetime.date) -> list[str]:
+    """Addresses of the source's files of the night, sorted. Raises SourceError if there are none, naming what there is instead."""
+    try:
+        found = address.found(source.path, date)
+        if not found:
+            raise _absent(name, source, date)
+    except (pa.ArrowInvalid, PermissionError) as error:
+        raise _at(name, source, f"it is no address that can be read: {error}", f"mend sources.{name}.path") from error
+    except OSError as error:
+        raise TransientError(
+            f"source {name!r}: {address.shown(source.path)}: {error}", "see that the storage answers, then run it again"
+        ) from error
+    return found
+
+
+def _absent(name: str, source: Source, date: datetime.date) -> SourceError:
+    if address.DATE in source.path:
+        dates = address.dates(source.path)
+        near = sorted(sorted(dates, key=lambda other: abs(other - date))[:SHOWN])
+        there = f"the nearest of {len(dates)} dates with one: {', '.join(map(str, near))}" if dates else "nor is there one of another date"
+        return _at(
+            name, source, f"there is no feed of {date}; {there}", f"run the night when the feed is there, or mend sources.{name}.path"
+        )
+    names = address.beside(source.path)
+    near_names = difflib.get_close_matches(source.path.rpartition("/")[2], names, n=SHOWN, cutoff=0.5) or names[:SHOWN]
+    listed = f"its folder holds {', '.join(near_names)}" if names else "its folder holds no file"
+    return _at(name, source, f"there is no such file; {listed}", f"mend sources.{name}.path")
+
+
+def _at(name: str, source: Source, found: str, remedy: str) -> SourceError:
+    return SourceError.at(name, address.shown(source.path), found, remedy)
+
+
 def rows(name: str, source: Source, file: str) -> Iterator[Row]:
     """The rows of the file at one address, read as the settings of the source called `name` say.
 
@@ -62,16 +96,8 @@ def rows(name: str, source: Source, file: str) -> Iterator[Row]:
             yield Row(number, values, fault)
         if not number:
             raise _FaultyFileError("it holds no row", AGAIN, above=True)
-    except (_FaultyFileError, plaintext.BrokenTextError, OSError, EOFError, zlib.error) as error:
+    except (_FaultyFileError, header.HeaderError, plaintext.BrokenTextError, OSError, EOFError, zlib.error) as error:
         raise _named(error, name, file, number + 1) from error
-
-
-def check_columns(name: str, source: Source, file: str, columns: list[str]) -> None:
-    """Raises SourceError where a column that the settings map is missing, or names repeat."""
-    try:
-        _check_header(f"sources.{name}", source, columns)
-    except _FaultyFileError as error:
-        raise _named(error, name, file, 0) from error
 
 
 def _named(error: Exception, name: str, file: str, row: int) -> ShelfmatesError:
@@ -80,6 +106,8 @@ def _named(error: Exception, name: str, file: str, row: int) -> ShelfmatesError:
     match error:
         case _FaultyFileError():
             return SourceError.at(name, file, error.found, error.remedy, None if error.above else row)
+        case header.HeaderError():
+            return SourceError.at(name, file, str(error), error.remedy)
         case plaintext.BrokenTextError():
             remedy = (
                 f'set sources.{name}.encoding = "{error.encoding}" if that reads right'
@@ -118,9 +146,8 @@ def _lines(key: str, source: Source, file: str) -> Iterator[str]:
 def _csv(key: str, source: Source, file: str) -> Iterator[Shape]:
     records = csv_record.records(_lines(key, source, file), source.separator, source.quote, LONGEST)
     try:
-        header = _header(key, source, next(records, []))
-        _check_header(key, source, header)
-        names = [column or f"+{at}" for at, column in enumerate(header, 1)]
+        columns = header.names(key, source, next(records, []))
+        names = [column or f"+{at}" for at, column in enumerate(columns, 1)]
         for record in records:
             if isinstance(record, csv_record.Unsplit):
                 yield {"": record.text}, record.fault
@@ -135,45 +162,6 @@ def _shape(names: list[str], fields: list[str]) -> Shape:
         return dict(zip(names, fields, strict=True)), None
     surplus = [f"+{at}" for at in range(len(names) + 1, len(fields) + 1)]
     return dict(zip(names + surplus, fields, strict=False)), f"{len(fields)} fields under a header of {len(names)}"
-
-
-def _header(key: str, source: Source, first: list[str] | csv_record.Unsplit) -> list[str]:
-    """The header's names. Raises where it is none, or where another separator would give every mapped column."""
-    wanted = set(source.columns.mapped().values())
-    if isinstance(first, list) and wanted <= set(first):
-        return first
-    line = source.separator.join(first) if isinstance(first, list) else first.text
-    for separator, written in SEPARATORS.items():
-        if wanted <= set(csv_record.split(line, separator, source.quote)):
-            found = f"the columns are separated by {separator!r}, not {source.separator!r}"
-            raise _FaultyFileError(found, f'set {key}.separator = "{written}"', above=True)
-    if isinstance(first, list):
-        return first
-    remedy = f"save it with a header of names and lines that end in LF or CRLF, or set {key}.separator and {key}.quote"
-    raise _FaultyFileError(f"the header cannot be split: “{line[:60].strip()}”", remedy, above=True)
-
-
-def _check_header(key: str, source: Source, header: list[str]) -> None:
-    """Raises where names repeat or a mapped column is missing."""
-    repeated = sorted({column for column in header if column and header.count(column) > 1})
-    if repeated:
-        found = f"the header names {', '.join(map(repr, repeated))} more than once"
-        raise _FaultyFileError(found, "rename the columns: a value needs a name of its own", above=True)
-    _check_mapped(key, source.columns.mapped(), header)
-
-
-def _check_mapped(key: str, wanted: dict[str, str], columns: list[str]) -> None:
-    missing = {field: column for field, column in wanted.items() if column not in columns}
-    if not missing:
-        return
-    alike = {column.casefold(): column for column in columns}
-    remedies = []
-    for field, column in missing.items():
-        near = difflib.get_close_matches(column.casefold(), list(alike), n=1, cutoff=0.5)
-        remedies.append(f'set {key}.columns.{field} = "{alike[near[0]]}"' if near else f"set {key}.columns.{field} to the right one")
-    listed = ", ".join(map(repr, columns[:50])) + (f" and {len(columns) - 50} more" if len(columns) > 50 else "")
-    found = f"there is no column {', '.join(map(repr, missing.values()))}; there are {listed}"
-    raise _FaultyFileError(found, "; ".join(remedies), above=True)
 
 
 def _json(key: str, source: Source, file: str) -> Iterator[Shape]:
@@ -216,7 +204,7 @@ def _jsonl(key: str, source: Source, file: str) -> Iterator[Shape]:
 def _check_seen(key: str, source: Source, seen: dict[str, None]) -> None:
     """Raises where no row held an id or a title; other values may be absent from a whole night."""
     if seen:
-        _check_mapped(key, {"id": source.columns.id, "title": source.columns.title}, list(seen))
+        header.check(key, {"id": source.columns.id, "title": source.columns.title}, list(seen))
 
 
 def _object_shape(element: dict[str, object], seen: dict[str, None]) -> Shape:
@@ -238,7 +226,7 @@ def _parquet(key: str, source: Source, file: str) -> Iterator[Shape]:
         try:
             opened = pq.ParquetFile(stored)
             names = opened.schema_arrow.names
-            _check_header(key, source, names)
+            header.check(key, source.columns.mapped(), names)
             for batch in opened.iter_batches(PARQUET_ROWS):
                 for fields in zip(*map(_column_texts, batch.columns), strict=True):
                     yield {name: field for name, field in zip(names, fields, strict=True) if field is not None}, None

@@ -4,12 +4,12 @@ Either every source is whole and readable as its settings say, and the night's r
 and one error names every file that is not. So each file is read twice by one task on the executors: first to its end without a result,
 about an eighth of the work, then for its rows. Rows that are broken by themselves are kept, with their fault.
 
-Delta and JDBC tables have no order: their rows are numbered in the order of all their values as text, which costs a sort in one task,
-and their fingerprint is one of their content. What values mean does not belong here.
+Delta and JDBC tables have no order: their rows are numbered by a hash of all their values as text, so that the same rows always get
+the same numbers, and their fingerprint is one of their content. That costs a cached copy, a count and a sort. What values mean does not
+belong here.
 """
 
 import datetime
-import difflib
 import hashlib
 import itertools
 import pickle
@@ -24,7 +24,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, BinaryType, MapType, StructField, StructType
 
-from jobs import address, feed
+from jobs import address, feed, header
 from jobs.errors import ShelfmatesError, SourceError, TransientError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
@@ -33,7 +33,7 @@ from jobs.tables import RAW_ITEMS
 
 BATCH_ROWS = 1000  # handed to Spark at a time: a few megabytes where descriptions are long
 LONG_WORK = 100_000  # rows from which a line of progress is worth printing
-SHOWN = 5  # dates or names in an error
+BUCKETS = 64  # of a table's rows, numbered side by side
 
 _REPORT = "place bigint, rows bigint, bytes bigint, sha256 string, error binary"
 _ROWS = "source string, file string, row bigint, file_sha256 string, fault string, values map<string,string>"
@@ -50,37 +50,12 @@ class Part(NamedTuple):
     sha256: str = ""
 
 
-def files_of(name: str, source: Source, date: datetime.date) -> list[Part]:
-    """The source's files of the night, sorted. Raises SourceError if there are none, naming what there is instead."""
-    try:
-        found = address.found(source.path, date)
-        if not found:
-            raise _absent(name, source, date)
-    except pa.ArrowInvalid as error:
-        raise _at(name, source, f"it is no address that can be read: {error}", f"mend sources.{name}.path") from error
-    except OSError as error:
-        raise TransientError(
-            f"source {name!r}: {address.shown(source.path)}: {error}", "see that the storage answers, then run it again"
-        ) from error
-    return [Part(name, source, file) for file in found]
+class Table(NamedTuple):
+    """A Delta or JDBC source, its values as text, and how many rows come before each bucket of it."""
 
-
-def _absent(name: str, source: Source, date: datetime.date) -> SourceError:
-    if address.DATE in source.path:
-        dates = address.dates(source.path)
-        near = sorted(sorted(dates, key=lambda other: abs(other - date))[:SHOWN])
-        there = f"the nearest of {len(dates)} dates with one: {', '.join(map(str, near))}" if dates else "nor is there one of another date"
-        return _at(
-            name, source, f"there is no feed of {date}; {there}", f"run the night when the feed is there, or mend sources.{name}.path"
-        )
-    names = address.beside(source.path)
-    near_names = difflib.get_close_matches(source.path.rpartition("/")[2], names, n=SHOWN, cutoff=0.5) or names[:SHOWN]
-    listed = f"its folder holds {', '.join(near_names)}" if names else "its folder holds no file"
-    return _at(name, source, f"there is no such file; {listed}", f"mend sources.{name}.path")
-
-
-def _at(name: str, source: Source, found: str, remedy: str) -> SourceError:
-    return SourceError.at(name, address.shown(source.path), found, remedy)
+    part: Part
+    values: DataFrame
+    starts: tuple[int, ...]
 
 
 def checked(spark: SparkSession, files: list[Part]) -> list[Part]:
@@ -145,34 +120,55 @@ def _batch(part: Part, rows: list[feed.Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-def table_of(spark: SparkSession, name: str, source: Source, date: datetime.date) -> tuple[Part, DataFrame]:
-    """A Delta or JDBC table, and its values as text in one cached state for both readings. Raises SourceError where it cannot be read."""
-    part = Part(name, source, address.shown(f"{source.path}#{source.table}" if source.table else source.path))
+def table_of(spark: SparkSession, name: str, source: Source, date: datetime.date) -> Table:
+    """A Delta or JDBC table. Raises SourceError where it cannot be read. Its values stay cached until they are unpersisted."""
+    shown = address.shown(source.path) + (f"#{source.table}" if source.table else "")
+    if source.format == "jdbc" and not source.table:
+        raise SourceError.at(name, shown, "it is a database, and no table is named", f"set sources.{name}.table")
     try:
         frame = _opened(spark, source, date)
-        feed.check_columns(name, source, part.address, frame.columns)
-        texts = frame.select(*map(_text, frame.schema.fields)).persist()
-        content = F.sum(F.xxhash64(*_columns(texts)).cast("decimal(38,0)"))
-        summary = texts.agg(F.count("*").alias("rows"), content.alias("content")).collect()[0]
+        header.check(f"sources.{name}", source.columns.mapped(), frame.columns)
+        values = frame.select(*map(_text, frame.schema.fields)).persist()
+        content = F.sum(_hash(values).cast("decimal(38,0)"))
+        buckets = values.groupBy(_bucket(values).alias("bucket")).agg(F.count("*").alias("rows"), content.alias("content")).collect()
+    except header.HeaderError as error:
+        raise SourceError.at(name, shown, str(error), error.remedy) from error
     except (AnalysisException, Py4JJavaError) as error:
+        if isinstance(error, AnalysisException) and error.getCondition() == "FAILED_JDBC.CONNECTION":
+            raise TransientError(
+                f"source {name!r}, {shown}: {_first_line(error)}", f"see that the database answers, or mend sources.{name}.path"
+            ) from error
         remedy = f"mend sources.{name}.path" + (f" or sources.{name}.table" if source.format == "jdbc" else "")
-        raise SourceError.at(name, part.address, address.shown(_first_line(error)), remedy) from error
-    if not summary.rows:
-        raise SourceError.at(name, part.address, "it holds no row", "see that the table of this night is filled")
-    return part._replace(rows=summary.rows, sha256=hashlib.sha256(f"{summary.rows} {summary.content}".encode()).hexdigest()), texts
+        raise SourceError.at(name, shown, address.shown(_first_line(error)), remedy) from error
+    if not buckets:
+        raise SourceError.at(name, shown, "it holds no row", "see that the table of this night is filled")
+    rows = {found.bucket: found.rows for found in buckets}
+    starts = tuple(itertools.accumulate((rows.get(bucket, 0) for bucket in range(BUCKETS)), initial=0))
+    sha256 = hashlib.sha256(f"{starts} {sum(found.content for found in buckets)}".encode()).hexdigest()
+    return Table(Part(name, source, shown, starts[-1], 0, sha256), values, starts)
 
 
-def table_rows(part: Part, texts: DataFrame) -> DataFrame:
-    columns = _columns(texts)
-    values = F.create_map(*itertools.chain.from_iterable(zip(map(F.lit, texts.columns), columns, strict=True)))
-    return texts.select(
-        F.lit(part.name).alias("source"),
-        F.lit(part.address).alias("file"),
-        F.row_number().over(Window.orderBy(*columns)).cast("bigint").alias("row"),
-        F.lit(part.sha256).alias("file_sha256"),
+def table_rows(table: Table) -> DataFrame:
+    columns, bucket = _columns(table.values), _bucket(table.values)
+    position = F.row_number().over(Window.partitionBy(bucket).orderBy(*columns))
+    values = F.create_map(*itertools.chain.from_iterable(zip(map(F.lit, table.values.columns), columns, strict=True)))
+    return table.values.select(
+        F.lit(table.part.name).alias("source"),
+        F.lit(table.part.address).alias("file"),
+        (F.array(*map(F.lit, table.starts))[bucket] + position).cast("bigint").alias("row"),
+        F.lit(table.part.sha256).alias("file_sha256"),
         F.lit(None).cast("string").alias("fault"),
         F.map_filter(values, lambda _, value: value.isNotNull()).alias("values"),
     )
+
+
+def _hash(frame: DataFrame) -> Column:
+    columns = _columns(frame)
+    return F.xxhash64(*columns, *(column.isNull() for column in columns))  # the hash passes over nulls
+
+
+def _bucket(frame: DataFrame) -> Column:
+    return F.pmod(_hash(frame), F.lit(BUCKETS)).cast("int")
 
 
 def _opened(spark: SparkSession, source: Source, date: datetime.date) -> DataFrame:
@@ -217,31 +213,35 @@ def _raise_together(errors: list[ShelfmatesError]) -> None:
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     files: list[Part] = []
-    tables: list[tuple[Part, DataFrame]] = []
+    tables: list[Table] = []
     errors: list[ShelfmatesError] = []
     for name, source in settings.sources.items():
         try:
             if source.format in feed.FORMATS:
-                files += files_of(name, source, night.date)
+                files += [Part(name, source, file) for file in feed.files(name, source, night.date)]
             else:
                 tables.append(table_of(spark, name, source, night.date))
         except ShelfmatesError as error:
             errors.append(error)
     _raise_together(errors)
     files = checked(spark, files) if files else []
-    parts = [*files, *(part for part, _ in tables)]
+    parts = [*files, *(table.part for table in tables)]
     total = sum(part.rows for part in parts)
     if total >= LONG_WORK:
         print(f"ingest: {len(parts):,} files and tables are whole; writing their {total:,} rows", flush=True)
     frames = [file_rows(spark, files)] if files else []
-    frames += [table_rows(part, texts) for part, texts in tables]
+    frames += map(table_rows, tables)
     rows = reduce(DataFrame.unionAll, frames).withColumn("snapshot_date", F.lit(night.date)).select(*RAW_ITEMS.column_names)
     try:
         lake.replace(RAW_ITEMS, rows, night, empty=True)  # it is not: each part was found to hold rows, and a look would read them again
     except PythonException as error:
-        raise TransientError(f"a file that was whole cannot be read again: {_first_line(error)}", "run ingest again") from error
-    for _, texts in tables:
-        texts.unpersist()
+        _, own, said = str(error).partition("jobs.errors.")
+        if not own:
+            raise
+        raise TransientError(f"a file that was whole is not any more: {said.strip()}", "run ingest again") from error
+    finally:
+        for table in tables:
+            table.values.unpersist()
     return _counts(parts)
 
 

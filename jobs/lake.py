@@ -85,31 +85,25 @@ class Lake:
         within: str = "true",
         empty: bool = False,
         note: dict[str, object] | None = None,
-    ) -> int:
-        """Replaces the night's rows (those that also meet `within`) by `frame`, in one commit; returns how many rows it wrote.
+    ) -> None:
+        """Replaces the night's rows (those that also meet `within`) by `frame`, in one commit.
 
-        `empty=True` says that no row at all is a possible night; otherwise an empty frame is refused, since Delta would quietly empty
-        the partition. The frame is computed once.
+        `empty=True` says that no row at all is a possible night, or that the caller has counted; otherwise the frame is looked at first
+        (persist it if it is costly), since Delta would quietly empty the partition.
         """
         self._check_schema(table, frame.schema)
-        kept = frame.persist()
-        try:
-            rows = kept.count()
-            if rows == 0 and not empty:
-                raise ContractError(
-                    f"{table.name} of {night.date} would be emptied", "look at the stage before this one: it left no rows for this night"
-                )
-            with _commit(table):
-                (
-                    kept.write.format("delta")
-                    .mode("overwrite")
-                    .option("replaceWhere", night.predicate if within == "true" else f"{night.predicate} AND {within}")
-                    .option("userMetadata", _note(night, note))
-                    .save(self.path(table))
-                )
-        finally:
-            kept.unpersist()
-        return rows
+        if not empty and frame.isEmpty():
+            raise ContractError(
+                f"{table.name} of {night.date} would be emptied", "look at the stage before this one: it left no rows for this night"
+            )
+        with _commit(table):
+            (
+                frame.write.format("delta")
+                .mode("overwrite")
+                .option("replaceWhere", night.predicate if within == "true" else f"{night.predicate} AND {within}")
+                .option("userMetadata", _note(night, note))
+                .save(self.path(table))
+            )
 
     def append(self, table: Table, frame: DataFrame, night: Night, note: dict[str, object] | None = None) -> None:
         self._check_schema(table, frame.schema)

@@ -188,7 +188,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     lake.delete(AUDIT_RESULTS, night, f"{night.of_this_run} AND check NOT LIKE 'raw_items:%'")
     with progress(spark, "neighbours", total, "items"):
         found = pairs(items, sizes, how, spark.sparkContext.defaultParallelism)
-        lake.replace(STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=possible == 0)
+        lake.replace(STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=True)  # coverage tells: a look would search twice
     published = lake.read(STAGED_NEIGHBOURS, night)
     kept, of_k = published.agg(F.count("*"), F.count(F.when(F.col("rank") <= how.k, 1))).collect()[0]
     figure, sampled = recall(items, published, how)

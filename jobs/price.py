@@ -25,14 +25,15 @@ class Price(NamedTuple):
     fault: Fault | None = None
 
 
-CODES = frozenset(
-    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK "
-    "DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF "
-    "KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK "
-    "PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX "
-    "USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG "
-    "ANG ATS BEF CUC DEM ESP FIM FRF GRD HRK IEP ITL LUF NLG PTE SIT SKK".split()  # withdrawn, yet old catalogues hold them
-)
+_ISO_4217 = """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP CNY COP CRC CUP
+    CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY
+    KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK
+    NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT
+    TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+"""
+_WITHDRAWN = "ANG ATS BEF CUC DEM ESP FIM FRF GRD HRK IEP ITL LUF NLG PTE SIT SKK"  # old catalogues still hold them
+CODES = frozenset(f"{_ISO_4217} {_WITHDRAWN}".split())
 
 # a sign of several currencies means the source's own if that is among them, else the first
 _SIGNS = {
@@ -104,9 +105,9 @@ def parse(
 ) -> Price:
     """The price that `text` gives, rounded half up to 0.01; `currency` counts where it names none of its own.
 
-    Spaces and apostrophes always group. With decimal "auto" the last of two kinds of mark is the decimal mark; a mark that comes more than once
-    groups; a single one groups if exactly three digits follow it and one to three, not starting with 0, come before: "1.234" is 1234, and
-    "0.125" or "1234.567" are not touched by that. "minor" amounts are divided by 100, whatever the currency.
+    Spaces and apostrophes always group. With decimal "auto" the last of two kinds of mark is the decimal mark; a mark that comes more
+    than once groups; a single one groups if exactly three digits follow it and one to three, not starting with 0, come before: "1.234"
+    is 1234, while "0.125" and "1234.567" have decimals. "minor" amounts are divided by 100, whatever the currency.
     """
     if text is None:
         return Price()

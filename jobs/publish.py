@@ -42,7 +42,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         )
     wanted = staged.where(F.col("rank") <= settings.neighbours.k).persist()
     note: dict[str, object] = {"settings": settings.fingerprint}
-    pairs = lake.replace(NEIGHBOURS, wanted, night, note=note)
+    pairs = wanted.count()
+    lake.replace(NEIGHBOURS, wanted, night, note=note)
     newest: date = lake.read(NEIGHBOURS).agg(F.max("snapshot_date")).collect()[0][0]
     changed, told = 0, f"current_neighbours stays at {newest}"
     if newest <= night.date:

@@ -8,6 +8,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from jobs.settings import Settings
+from jobs.toolchain import use_jvm_options
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,6 +44,8 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
     builder = SparkSession.builder.appName(name)
     if not submitted:
         builder = builder.master(master)
+        if master.startswith("local"):
+            use_jvm_options()
     for key, value in conf.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()

@@ -4,7 +4,7 @@ import importlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ class Entry:
     started_at: datetime
     seconds: float = 0.0
     outcome: str = "started"
-    counts: Counts = Counts(0, 0, "rows")
+    counts: Counts = field(default_factory=lambda: Counts(0, 0, "rows"))
     peak_memory_mb: float = 0.0
 
     @property
@@ -42,9 +42,10 @@ class Entry:
 
     @property
     def closing_line(self) -> str:
-        """For instance `embed: 19,406 items, 1,204 new, 3.1 s, 6,260 items/s`."""
+        """For instance `embed: 1,204 new vectors, 19,406 items, 3.1 s, 6,260 rows/s`."""
         counts, noted = self.counts, f", {self.counts.note}" if self.counts.note else ""
-        rate = f", {counts.rows_out / self.seconds:,.0f} {counts.unit}/s" if counts.rows_out and self.seconds >= 0.1 else ""
+        handled = max(counts.rows_in, counts.rows_out)
+        rate = f", {handled / self.seconds:,.0f} rows/s" if handled else ""
         return f"{self.stage}: {counts.rows_out:,} {counts.unit}{noted}, {self.seconds:.1f} s{rate}"
 
 

@@ -45,6 +45,9 @@ logger.tasks.name = org.apache.spark.scheduler.TaskSetManager
 logger.tasks.level = off
 logger.writer.name = org.apache.spark.sql.delta.files.DeltaFileFormatWriter
 logger.writer.level = off
+# without this the gateway says that it turns the level to WARN, and does so
+logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
+logger.gateway.level = error
 """
 
 
@@ -100,20 +103,32 @@ def set_up() -> None:
     if missing := missing_jars():
         print(f"setup: fetching {len(missing)} Delta jars", flush=True)
         _fetch_jars(command)
-    conf = spark_home() / "conf"
-    conf.mkdir(exist_ok=True)
-    (conf / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
+    folder = files()
+    folder.mkdir(exist_ok=True)
+    (folder / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
     archive = archive_of(command)
     if not archive.is_file():
         print("setup: recording the JVM's class-data archive (about a minute, once)", flush=True)
         _record_archive(archive)
-    (conf / "spark-defaults.conf").write_text(_defaults(f"-XX:SharedArchiveFile={archive}"), encoding="utf-8")
+    (folder / "jvm-options").write_text(jvm_options(f"-XX:SharedArchiveFile={archive}") + "\n", encoding="utf-8")
     print(f"setup: ready, archive of {archive.stat().st_size / 1e6:.0f} MB", flush=True)
+
+
+def files() -> Path:
+    """The folder of what set-up made. Not pyspark/conf: that is on the class path, and an archive allows no folder with files there."""
+    return Path(sys.prefix) / "shelfmates"
+
+
+def use_jvm_options() -> None:
+    """Lets the JVM that this process is about to start begin with set-up's options; an environment that has its own keeps them."""
+    options = files() / "jvm-options"
+    if options.is_file():
+        os.environ.setdefault("SPARK_SUBMIT_OPTS", options.read_text(encoding="utf-8").strip())
 
 
 def archive_of(command: str) -> Path:
     """Where the class-data archive of this Java lies; another Java cannot use it, so the name holds the version."""
-    return spark_home() / "conf" / f"classes-{_java_version(command)}.jsa"
+    return files() / f"classes-{_java_version(command)}.jsa"
 
 
 def _install_java() -> None:
@@ -161,24 +176,24 @@ def _fetch_jars(command: str) -> None:
 
 def _record_archive(archive: Path) -> None:
     """Runs a whole night of a made-up catalogue in a JVM that writes down its classes as it ends."""
-    conf = archive.parent / "spark-defaults.conf"
-    conf.write_text(_defaults(f"-XX:ArchiveClassesAtExit={archive}"), encoding="utf-8")
+    program = [sys.executable, "-m", "jobs"]
+    environment = os.environ | {"SPARK_SUBMIT_OPTS": jvm_options(f"-XX:ArchiveClassesAtExit={archive}")}
     with tempfile.TemporaryDirectory() as folder:
-        program = [sys.executable, "-m", "jobs"]
         generated = ["generate", "--items", "100", "--nights", "1", "--start", "2026-01-01", "--out", folder]
-        subprocess.run([*program, *generated], check=True, stdout=subprocess.DEVNULL)
         night = ["run", "--date", "2026-01-01", "--settings", f"{folder}/shelfmates.toml"]
-        exercised = subprocess.run([*program, *night], capture_output=True, text=True, check=False)
-    if exercised.returncode != 0 or not archive.is_file():
-        conf.unlink()
-        raise ToolchainError(f"the JVM's class-data archive was not written:\n{exercised.stderr[-2000:]}", "run `make setup` again")
+        for arguments in (generated, night):
+            ran = subprocess.run([*program, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode != 0 or not archive.is_file():
+        raise ToolchainError(f"the JVM's class-data archive was not written:\n{(ran.stdout + ran.stderr)[-2000:]}", "run `make setup` again")
 
 
-def _defaults(archive_option: str) -> str:
-    """spark-defaults.conf: what the driver's JVM must know before any program of ours runs in it.
+def jvm_options(archive_option: str) -> str:
+    """What a local driver's JVM is started with.
 
     TieredStopAtLevel=1: the heavy work is in Python, and the full compiler costs more in a short night than it gains.
     SerialGC: two cores and a small heap. Xlog: an archive that cannot be used (another Java) costs time, not correctness.
     """
-    options = f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xlog:cds=off -Xlog:cds+dynamic=off -Xshare:auto {archive_option}"
-    return f"spark.driver.extraJavaOptions {options}\nspark.driver.memory 2g\n"
+    return (
+        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx2g -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off "
+        f"-Dlog4j2.configurationFile={files() / 'log4j2.properties'} {archive_option}"
+    )

@@ -1,8 +1,8 @@
 """Refuses rows that can't be products, each with all its reasons, and holds the night if a whole feed is suspect.
 
-Every raw row is parsed once by the functions that `clean` uses, so the rules see numbers. What is refused lies in `quarantined_items` with its
-original row; the verdict on the sources lies in `audit_results` and on a page, and both are written before the stage fails. Nothing is mended here.
-About a second for 10,000 rows on two cores, and four seconds for the verdict and its page.
+Every raw row is parsed by the functions that `clean` uses, so the rules see numbers. What is refused lies in `quarantined_items` with its
+original row; the verdict on the sources lies in `audit_results` and on a page, and all three are written before the stage fails. Nothing
+is mended here. Two seconds of one core for 10,000 rows, and a few for the verdict.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException, ArithmeticException, DateTimeException, NumberFormatException, SparkRuntimeException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType
@@ -43,6 +43,12 @@ class Reason(StrEnum):
     CONTRADICTION = "rows of one id contradict each other"
 
 
+def parsed_items(raw: DataFrame, settings: Settings) -> DataFrame:
+    """Raw rows -> parsed rows. A feed of one file lies in one piece: it is dealt out again, so that every core parses."""
+    dealt = raw.select(*KEY, "fault", "values").repartition(*KEY)
+    return dealt.mapInArrow(partial(item.parse_batches, settings=settings), item.PARSED_DDL)
+
+
 def row_rules(rules: Validate) -> list[tuple[str, Column]]:
     """Reason and predicate, over a parsed row, of every built-in rule. Price faults are reasons already."""
     title, price = F.col("title"), F.col("price")
@@ -61,7 +67,7 @@ def row_rules(rules: Validate) -> list[tuple[str, Column]]:
 
 
 def own_rules(parsed: DataFrame, rules: Sequence[RowRule]) -> list[tuple[str, Column]]:
-    """Reason and predicate of the catalogue's own rules. Raises SettingsError, naming the key, for one that is no predicate over a parsed row."""
+    """Reason and predicate of the catalogue's own rules. Raises SettingsError, naming the key, for what is no predicate over a row."""
     for i, rule in enumerate(rules):
         key = f"validate.rules[{i}].when"
         try:
@@ -74,8 +80,8 @@ def own_rules(parsed: DataFrame, rules: Sequence[RowRule]) -> list[tuple[str, Co
 
 
 def judged(parsed: DataFrame, rules: Validate) -> DataFrame:
-    """Every row's key, id, reasons and flags. A rule that gives null is not met. Only rows with no reason of their own can contradict each other:
-    all of them are refused then, since nothing says which is right."""
+    """Every row's key, id, reasons and flags. A rule that gives null is not met. Only rows with no reason of their own can contradict each
+    other: all of them are refused then, since nothing says which is right."""
     predicates = [*row_rules(rules), *own_rules(parsed, rules.rules)]
     reasons = F.array_compact(F.array(F.col("price_fault"), *(F.when(predicate, F.lit(str(reason))) for reason, predicate in predicates)))
     flags = [F.expr(sql).alias(flag) for flag, sql in raw_items.FLAGS.items()]
@@ -118,9 +124,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     load_ahead()
     rules = settings.validate_
     raw = lake.read(RAW_ITEMS, night)
-    # a feed of one file lies in one piece: it is dealt out again, so that every core parses
-    dealt = raw.select(*KEY, "fault", "values").repartition(*KEY)
-    rows = judged(dealt.mapInArrow(partial(item.parse_batches, settings=settings), item.PARSED_DDL), rules).persist()
+    rows = judged(parsed_items(raw, settings), rules).persist()
     with _own_rules_named(rules):
         figures = raw_items.figures(rows, {name: source.columns.mapped() for name, source in settings.sources.items()})
     lake.replace(QUARANTINED_ITEMS, quarantined(raw, rows, settings), night, empty=True)
@@ -135,7 +139,9 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
 
 def record(lake: Lake, night: Night, results: Iterable[Result]) -> None:
     """Writes the results in place of those of an earlier try of this run."""
-    rows = [(night.date, night.run_id, r.check, r.grade, r.passed, r.figure, r.bound, f"{r.group}: {r.reason}") for r in results]
+    rows: list[tuple[object, ...]] = [
+        (night.date, night.run_id, r.check, r.grade, r.passed, r.figure, r.bound, f"{r.group}: {r.reason}") for r in results
+    ]
     within = f"{night.of_this_run} AND check LIKE '{raw_items.TABLE}:%'"
     lake.replace(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, rows), night, within=within)
 
@@ -163,7 +169,7 @@ def _own_rules_named(rules: Validate) -> Iterator[None]:
     """Tells a catalogue whose own rule breaks on a value where to look."""
     try:
         yield
-    except PySparkException as error:
+    except (ArithmeticException, DateTimeException, NumberFormatException, SparkRuntimeException) as error:
         if not rules.rules:
             raise
         raise SettingsError(

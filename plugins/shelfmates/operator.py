@@ -1,7 +1,7 @@
 """The one operator that submits Spark: consecutive stages of one night, in one Spark session, through the program's own command line.
 
 What the program says is the task's log, live; Spark's chatter is left out. A failure ends with the program's own message, and is retried
-only where a second try may help. Stopping a task ends its JVM and every Python process under it. A submit costs about 4 s before the
+only where a second try may help. Stopping a task ends its JVM and every Python process under it. A submit costs about 3 s before the
 program's first line, and Spark's own start after that: so a task takes several stages. What the stages do is no business of this file:
 it names them as strings.
 """
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 # the form's date, else the partition's, else the day of the schedule: a run started by an asset or without a logical date has no `ds`
 NIGHT = "{{ params.get('date') or dag_run.partition_key or ds | default('') }}"
 
-INTERPRETER = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
+# what the driver's JVM and its Python must be told before they start
+DRIVER = {
+    "spark.pyspark.python": sys.executable,
+    "spark.pyspark.driver.python": sys.executable,
+    "spark.driver.memory": "2g",  # Spark's 1g is little for a driver that is the only executor too
+}
 
 _SPARK_OPTIONS = inspect.signature(SparkSubmitOperator.__init__).parameters.keys() - {"self", "kwargs", "conf", "conn_id", "env_vars"}
 
@@ -76,7 +81,7 @@ class SparkJobOperator(SparkSubmitOperator):
                 "  → set SHELFMATES_HOME to the checkout, in the environment of the scheduler and of every worker"
             )
         return SubmitHook(
-            conf=INTERPRETER | _spark_conf_of(self.settings) | (self.conf or {}),
+            conf=DRIVER | _spark_conf_of(self.settings) | (self.conf or {}),
             conn_id=self._conn_id,
             name=self.name,
             application_args=[*self.stages, "--date", night, "--run-id", self.run_id, "--settings", self.settings, "--figures"],

@@ -6,10 +6,13 @@ but leaves the Python driver under it at work. This one mends those four and not
 
 import contextlib
 import json
+import os
 import re
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,6 +30,8 @@ _CHATTER = re.compile(
     r"|WARNING: (Using incubator modules|package \S+ not in|A terminally deprecated|sun\.misc\.Unsafe|Please consider)"
     r"|Using Spark's default log4j profile|Setting default log level to|To adjust logging level use|Picked up \w*JAVA\w*:"
 )
+# what ends it, since a record may go on for lines: a stage's line ("embed: ..."), the program's own, a traceback, an error of Spark's
+_WORDS = re.compile(r"[a-z_]+: |Traceback \(|(\d\d/\d\d/\d\d )?\d\d:\d\d:\d\d (ERROR|FATAL) ")
 _REASONS = ("shelfmates: ", "Traceback (most recent call last)")  # how the program begins to say why it failed
 _GREETING = "shelfmates: night "
 
@@ -37,7 +42,10 @@ class SubmitHook(SparkSubmitHook):
     def __init__(self, **kwargs: Any) -> None:
         self.figures: dict[str, dict[str, float]] = {}
         self._said: deque[str] = deque(maxlen=MESSAGE_LINES)
+        self._stopped = False
         super().__init__(**kwargs)
+        if self._connection["master"].startswith("local"):
+            self._env_vars = _jvm_options() | (self._env_vars or {})
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Submits and waits. Raises AirflowFailException with the program's own message, or AirflowException if a retry may help."""
@@ -45,6 +53,8 @@ class SubmitHook(SparkSubmitHook):
             return super().submit(application, encoding="utf-8", errors="replace", **kwargs)
         except AirflowException as error:
             raise self._verdict(error) from None
+        except KeyboardInterrupt:  # `airflow dags test` would wait for the retry
+            raise AirflowFailException("stopped from the keyboard") from None
         finally:
             self._end_processes()  # none is left, unless a timeout or Ctrl-C broke in
             if self._submit_sp is not None:
@@ -78,10 +88,12 @@ class SubmitHook(SparkSubmitHook):
 
     def _words(self, lines: Iterable[str]) -> Iterator[str]:
         """The program's own lines, as they come."""
+        chatter = False
         for line in lines:
+            chatter = bool(_CHATTER.match(line)) or (chatter and not _WORDS.match(line))
             if line.startswith(FIGURES_LINE):
                 self.figures = json.loads(line.removeprefix(FIGURES_LINE))
-            elif _CHATTER.match(line):
+            elif chatter or self._stopped:  # what processes say of being ended is no news
                 self.log.debug(line.rstrip())
             elif line.strip():
                 self._said.append(line.rstrip())
@@ -91,6 +103,8 @@ class SubmitHook(SparkSubmitHook):
         code = self._submit_sp.returncode if self._submit_sp is not None else None
         if not code or self._cluster_mode:
             return error
+        if self._stopped:
+            return AirflowException("the task was stopped: Spark and the Python processes under it were ended")
         killed = code < 0 or code > 128  # by a signal: the machine or a person ended the process, not the program
         message = self._reason() or f"spark-submit {'was killed' if killed else 'failed'} (exit code {code}):\n" + "\n".join(self._said)
         return AirflowException(message) if killed or code == MAY_PASS else AirflowFailException(message)
@@ -105,6 +119,7 @@ class SubmitHook(SparkSubmitHook):
         """Ends spark-submit's JVM, kindly first, then whatever it leaves behind. Does nothing once spark-submit has ended."""
         if self._submit_sp is None or self._submit_sp.poll() is not None:
             return
+        self._stopped = True
         below: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):  # it may end by itself at any moment
             below = psutil.Process(self._submit_sp.pid).children(recursive=True)
@@ -115,3 +130,11 @@ class SubmitHook(SparkSubmitHook):
         for process in below:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _jvm_options() -> dict[str, str]:
+    """The options with which set-up wants a local JVM to start (its class-data archive halves the start); an environment's own stay."""
+    options = Path(sys.prefix) / "shelfmates" / "jvm-options"  # as in jobs/toolchain.py, which plugins don't import
+    if "SPARK_SUBMIT_OPTS" in os.environ or not options.is_file():
+        return {}
+    return {"SPARK_SUBMIT_OPTS": options.read_text(encoding="utf-8").strip()}

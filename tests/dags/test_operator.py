@@ -3,6 +3,8 @@
 The program that is submitted is a stand-in of a few lines that opens no Spark session: the point is the process.
 """
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,7 @@ PROGRAM = """
 import subprocess, sys, time
 stage = sys.argv[1]
 print("shelfmates: night 2026-11-20, run r1, Spark up in 0.1 s", flush=True)
+print("26/11/20 03:00:01 INFO DAGScheduler: Submitting ResultStage 7\\n+- Project [x]\\n  [rdd_1_0])", flush=True)
 print(f"{stage}: 19,406 items, 3.1 s", flush=True)
 if stage == "done":
     print('shelfmates-figures {"audit": {"recall": 0.97, "seconds": 2.0}, "publish": {"rows_out": 20, "seconds": 1.5}}')
@@ -172,3 +175,17 @@ def test_missing_settings_are_an_error(job: Callable[..., "SparkJobOperator"], m
 def test_sparks_options_are_given_as_conf(job: Callable[..., "SparkJobOperator"]) -> None:
     with pytest.raises(TypeError, match="driver_memory, num_executors: expected Spark's options as `conf`"):
         job("done", num_executors=4, driver_memory="4g")
+
+
+@pytest.mark.parametrize(("master", "told"), [("local[2]", {"SPARK_SUBMIT_OPTS": "-XX:+UseSerialGC"}), ("spark://host:7077", None)])
+def test_a_local_jvm_starts_with_the_options_of_setup(
+    job: Callable[..., "SparkJobOperator"], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, master: str, told: dict[str, str] | None
+) -> None:
+    (tmp_path / "shelfmates").mkdir()
+    (tmp_path / "shelfmates" / "jvm-options").write_text("-XX:+UseSerialGC\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.delenv("SPARK_SUBMIT_OPTS", raising=False)
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": master}))
+    hook = job("done")._get_hook()
+    hook._build_spark_submit_command("program.py")
+    assert hook._env == told

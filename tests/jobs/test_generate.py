@@ -292,3 +292,9 @@ def test_the_summary_counts_what_was_written(spotless: Path, tmp_path: Path, cap
     assert str(summary).splitlines()[0] == "generate: 2026-11-20 shop 1,000 rows, 0 dirty"
     assert "20 added" in str(summary)
     assert capsys.readouterr().out == ""  # short work says nothing on the way
+
+
+def test_long_work_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("jobs.generate.PROGRESS_SECONDS", 0.0)
+    generate(tmp_path, items=1500, nights=1, start=START)
+    assert "generate: 2026-11-20 shop 1,000 of 1,500 rows\n" in capsys.readouterr().out

@@ -1,0 +1,84 @@
+# The two commands a newcomer needs are `make demo` and `make test`; `make` lists all of them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test airflow clean
+
+READY := .venv/.ready
+UV := $(or $(shell command -v uv),build/uv/bin/uv)
+# the first of these that is new enough and not too new
+PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
+
+# from Airflow's log, what the program itself said
+PROGRAMS_WORDS = /Spark-Submit cmd:/d; s/^[^ ]+ \[info *\] (.*[^ ]) +\[airflow\.task\.hooks\.shelfmates\.submit\.SubmitHook\].*/\1/p
+
+DEMO := build/demo
+DEMO_NIGHTS := 2026-11-20 2026-11-21
+SETTINGS ?= shelfmates.toml
+
+MIGRATED = $(AIRFLOW_HOME)/migrated
+
+# Airflow of this checkout: everything it writes is under build/airflow
+export AIRFLOW_HOME := $(CURDIR)/build/airflow
+export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+export AIRFLOW__CORE__PARALLELISM := 2# a Spark driver each, and 15 MB for every idle worker
+export AIRFLOW__API__HOST := 127.0.0.1# not every interface
+export AIRFLOW_CONN_SPARK_DEFAULT ?= {"conn_type": "spark", "host": "local[*]"}
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(READY) ## install everything into .venv; instant, and without network, once it is done
+
+$(READY): uv.lock pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "no Python 3.11, 3.12 or 3.13; install one (Debian, Ubuntu: apt-get install python3)" >&2; exit 1; }
+	@[ -x $(UV) ] || $(MAKE) --no-print-directory $(UV)
+	@echo "setup: installing the packages of uv.lock"
+	@$(UV) sync --frozen --compile-bytecode --python $(PYTHON)
+	@.venv/bin/shelfmates setup
+	@touch $@
+
+build/uv/bin/uv:
+	@echo "setup: fetching uv"
+	@mkdir -p build
+	@environment() { $(PYTHON) -m venv --clear build/uv; }; \
+	packages() { $$([ $$UID = 0 ] || echo sudo -n) apt-get install -y -qq $(PYTHON)-venv; }; \
+	{ environment || { packages && environment; }; } >build/uv.log 2>&1 \
+		|| { echo "$(PYTHON) can't make a virtual environment (build/uv.log): install $(PYTHON)-venv or uv, then run this again" >&2; exit 1; }
+	@build/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.8'
+
+$(MIGRATED): $(READY)
+	@mkdir -p $(@D)
+	@.venv/bin/airflow db migrate >$(@D)/migrate.log 2>&1 || { tail -n 30 $(@D)/migrate.log >&2; exit 1; }
+	@touch $@
+
+demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and Spark, then a report
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	@.venv/bin/shelfmates generate --items 2000 --nights $(words $(DEMO_NIGHTS)) --start $(firstword $(DEMO_NIGHTS)) --out $(DEMO)
+	@for night in $(DEMO_NIGHTS); do \
+		log=$(DEMO)/airflow-$$night.log; SECONDS=0; \
+		printf '\nairflow dags test catalogue %s   (all it says: %s)\n' $$night $$log; \
+		SHELFMATES_SETTINGS=$(abspath $(DEMO))/shelfmates.toml .venv/bin/airflow dags test catalogue $$night 2>&1 \
+			| tee $$log | sed -nuE '$(PROGRAMS_WORDS)' \
+			| while IFS= read -r line; do printf '%5d s  %s\n' $$SECONDS "$$line"; done \
+			|| { printf '\nthe night failed; the end of %s:\n' $$log; tail -n 30 $$log; exit 1; } >&2; \
+		printf '%5d s  night %s done\n' $$SECONDS $$night; \
+	done
+	@.venv/bin/shelfmates report --settings $(DEMO)/shelfmates.toml
+
+test: setup ## style, types and tests
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest
+
+airflow: setup $(MIGRATED) ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
+	@SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) .venv/bin/airflow standalone
+
+clean: ## remove the environment, Airflow's files, the demo and all caches; the lake of shelfmates.toml stays
+	@rm -rf .venv build/uv build/uv.log build/airflow build/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

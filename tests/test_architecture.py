@@ -1,0 +1,63 @@
+"""The import arrows: errors settings tables night ← nouns ← lake session ← stages ← cli; stages meet only in tables."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+JOBS = {file.stem: file for file in (ROOT / "jobs").glob("*.py") if not file.stem.startswith("__")}
+STAGES = {"prepare", "ingest", "validate", "clean", "embed", "neighbours", "audit", "publish"}
+SPARK = {"lake", "session"}  # the two that may import Spark beside the stages
+ENTRY = {"cli", "shift"}  # above the stages
+ROOTS = {"errors", "settings", "tables", "night"}
+
+
+def imports(file: Path) -> set[str]:
+    """Modules of this program that the file imports, at its top or inside functions: `jobs.lake`, `expectations.suite`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def jobs_imported(file: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports(file) if name.startswith("jobs.") and name.split(".")[1] in JOBS}
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_stages_never_import_each_other_nor_what_is_above_them(stage: str) -> None:
+    assert not jobs_imported(JOBS[stage]) & ((STAGES | ENTRY) - {stage})
+
+
+@pytest.mark.parametrize("module", sorted(ROOTS))
+def test_the_roots_import_only_each_other(module: str) -> None:
+    assert jobs_imported(JOBS[module]) <= ROOTS
+
+
+@pytest.mark.parametrize("noun", sorted(set(JOBS) - STAGES - ENTRY - SPARK - ROOTS - {"doctor"}))
+def test_nouns_know_no_spark_and_no_stage(noun: str) -> None:
+    assert not jobs_imported(JOBS[noun]) & (STAGES | ENTRY | SPARK)
+    assert not [name for name in imports(JOBS[noun]) if name.split(".")[0] in {"delta", "airflow"} or name.startswith("pyspark.")]
+
+
+@pytest.mark.parametrize("module", sorted(JOBS))
+def test_the_program_imports_neither_airflow_nor_dags(module: str) -> None:
+    assert not [name for name in imports(JOBS[module]) if name.split(".")[0] in {"airflow", "dags", "shelfmates"}]
+
+
+def test_only_the_lake_writes_delta() -> None:
+    assert {name for name, file in JOBS.items() if any(i.startswith("delta") and not i.startswith("deltalake") for i in imports(file))} == {"lake"}
+
+
+def test_expectations_import_tables_only() -> None:
+    for file in (ROOT / "expectations").glob("*.py"):
+        assert jobs_imported(file) <= {"tables"}, file.name
+
+
+def test_dags_and_plugins_import_nothing_of_the_program() -> None:
+    for file in [*(ROOT / "dags").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
+        assert not [name for name in imports(file) if name.split(".")[0] in {"jobs", "expectations"}], file.name

@@ -1,0 +1,150 @@
+"""Two nights of a generated catalogue through every stage, and what its readers then see."""
+
+import csv
+import importlib
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from jobs.cli import STAGES
+from jobs.errors import HeldError
+from jobs.evaluate import evaluate
+from jobs.generate import generate
+from jobs.night import Counts, Night
+from jobs.settings import Settings, load
+from jobs.sql import answer
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RAW_ITEMS, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from jobs.lake import Lake
+
+FIRST = Night(date(2026, 1, 5), "manual__2026-01-05")
+SECOND = Night(date(2026, 1, 6), "manual__2026-01-06")
+
+
+class Nights(NamedTuple):
+    folder: Path
+    settings: Settings
+    lake: "Lake"
+    counts: dict[str, Counts]  # of the first night, by stage
+
+
+def work(lake: "Lake", settings: Settings, night: Night, stages: list[str]) -> dict[str, Counts]:
+    return {stage: importlib.import_module(f"jobs.{stage}").run(lake.spark, lake, settings, night) for stage in stages}
+
+
+@pytest.fixture(scope="module")
+def nights(spark: "SparkSession", tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Nights:
+    from jobs.lake import Lake
+
+    folder = tmp_path_factory.mktemp("catalogue")
+    generate(folder, items=300, nights=2, start=FIRST.date, dirt=0.1)
+    environment = {"SHELFMATES__EMBED__MODEL": str(tiny_model), "SHELFMATES__NEIGHBOURS__ACROSS": "source"}
+    settings = load(folder / "shelfmates.toml", environment)
+    lake = Lake(spark, settings.lake.root)
+    counts = work(lake, settings, FIRST, list(STAGES))
+    work(lake, settings, SECOND, list(STAGES))
+    return Nights(folder, settings, lake, counts)
+
+
+def contents(nights: Nights, table: Table, night: Night) -> list[tuple[object, ...]]:
+    return sorted(tuple(row) for row in nights.lake.read(table, night).select(*table.key, "neighbour_id", "similarity").collect())
+
+
+def test_every_raw_row_is_quarantined_folded_or_clean(nights: Nights) -> None:
+    raw = nights.lake.read(RAW_ITEMS, FIRST).count()
+    clean = nights.lake.read(CLEAN_ITEMS, FIRST)
+    folded = clean.agg({"folded": "sum"}).collect()[0][0]
+    assert raw == nights.lake.read(QUARANTINED_ITEMS, FIRST).count() + folded + clean.count()
+
+
+def test_what_was_dirtied_came_out_as_the_truth_says(nights: Nights) -> None:
+    """Every row the generator broke was quarantined, and no other."""
+    with (nights.folder / "truth" / f"dirt-{FIRST.date}.csv").open(encoding="utf-8") as file:
+        refused = {(row["source"], int(row["row"])) for row in csv.DictReader(file) if row["expected"] == "quarantined"}
+    rows = nights.lake.read(QUARANTINED_ITEMS, FIRST).select("source", "row").collect()
+    assert {(row["source"], row["row"]) for row in rows} == refused
+
+
+def test_three_readers_see_the_same_rows(nights: Nights) -> None:
+    from deltalake import DeltaTable
+
+    columns = ["snapshot_date", "item_id", "rank", "neighbour_id", "similarity", "model_id", "run_id"]
+    by_spark = sorted(tuple(row) for row in nights.lake.read(NEIGHBOURS).select(*columns).collect())
+    by_delta_rs = DeltaTable(nights.lake.path(NEIGHBOURS)).to_pyarrow_table(columns=columns).to_pylist()
+    by_duckdb = json.loads(answer(nights.settings, f"SELECT {', '.join(columns)} FROM neighbours", form="json"))
+    assert len(by_spark) > 2000
+    assert sorted(tuple(row.values()) for row in by_delta_rs) == by_spark
+    assert sorted(tuple(row.values()) for row in by_duckdb) == [(str(day), *rest) for day, *rest in by_spark]
+
+
+def test_a_night_run_twice_has_the_same_rows_and_one_more_commit(nights: Nights) -> None:
+    before, version = contents(nights, NEIGHBOURS, SECOND), nights.lake.version(NEIGHBOURS)
+    current = nights.lake.version(CURRENT_NEIGHBOURS)
+    work(nights.lake, nights.settings, SECOND, list(STAGES))
+    assert contents(nights, NEIGHBOURS, SECOND) == before
+    assert nights.lake.version(NEIGHBOURS) == version + 1
+    assert nights.lake.version(CURRENT_NEIGHBOURS) == current  # nothing changed, so the change feed stays silent
+
+
+def test_an_older_night_leaves_the_current_neighbours_alone(nights: Nights) -> None:
+    columns = CURRENT_NEIGHBOURS.column_names
+    newest = sorted(map(str, nights.lake.read(NEIGHBOURS, SECOND).select(*columns).collect()))
+    work(nights.lake, nights.settings, FIRST, ["neighbours", "audit", "publish"])
+    assert sorted(map(str, nights.lake.read(CURRENT_NEIGHBOURS).collect())) == newest
+
+
+def test_an_unaudited_night_is_not_published(nights: Nights) -> None:
+    work(nights.lake, nights.settings, SECOND, ["neighbours"])
+    with pytest.raises(HeldError, match="has not been audited since it was staged"):
+        work(nights.lake, nights.settings, SECOND, ["publish"])
+    work(nights.lake, nights.settings, SECOND, ["audit", "publish"])
+
+
+def test_a_feed_much_smaller_than_the_night_before_is_held(nights: Nights) -> None:
+    third = Night(SECOND.date + timedelta(days=1), "manual__third")
+    for source in ("shop", "market"):
+        feed = nights.folder / "feeds" / SECOND.date.isoformat() / f"{source}.csv"
+        small = nights.folder / "feeds" / third.date.isoformat() / f"{source}.csv"
+        small.parent.mkdir(exist_ok=True)
+        small.write_bytes(b"".join(feed.read_bytes().splitlines(keepends=True)[:30]))
+    before = nights.lake.version(NEIGHBOURS)
+    with pytest.raises(HeldError, match=r"held back, the published tables are as they were:\n  night: rows against last night is 0\.\d+"):
+        work(nights.lake, nights.settings, third, list(STAGES))
+    assert nights.lake.version(NEIGHBOURS) == before
+    failed = nights.lake.read(AUDIT_RESULTS, third).where("NOT passed AND grade = 'fail'").collect()
+    assert [row["check"] for row in failed] == ["night: rows against last night"]  # written before the stage failed
+    with pytest.raises(HeldError, match="is held"):
+        work(nights.lake, nights.settings, third, ["publish"])
+
+
+def test_neighbours_across_sources_find_known_matches(nights: Nights) -> None:
+    printed = evaluate(nights.settings, nights.folder / "truth" / "matches.csv", [1, 10], SECOND.date)
+    recall = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:]}
+    assert 0.2 < recall["recall@1"] <= recall["recall@10"]  # a random encoder of letters, over 300 candidates
+
+
+def test_sql_looks_back_by_date_and_by_version(nights: Nights) -> None:
+    def asked(query: str, at: str | None = None) -> object:
+        return json.loads(answer(nights.settings, query, at=at, form="json"))
+
+    days = "SELECT count(DISTINCT snapshot_date) AS n FROM neighbours"
+    assert asked(days) == [{"n": 2}]
+    assert asked(days, at=FIRST.date.isoformat()) == [{"n": 1}]
+    assert asked(days, at="0") == [{"n": 0}]
+    unpacked = asked("SELECT list_sum(list_transform(vector, x -> x * x)) AS norm FROM item_vectors_unpacked LIMIT 1")
+    assert unpacked == [{"norm": pytest.approx(1, abs=1e-5)}]
+
+
+def test_another_runs_staging_is_not_published_under_this_run(nights: Nights) -> None:
+    other = replace(SECOND, run_id="another")
+    work(nights.lake, nights.settings, other, ["neighbours"])
+    with pytest.raises(HeldError, match="was staged anew by run another"):
+        work(nights.lake, nights.settings, SECOND, ["publish"])
+    work(nights.lake, nights.settings, other, ["audit", "publish"])

@@ -1,0 +1,68 @@
+"""What the settings refuse, in which words; overrides; paths."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import SettingsError
+from jobs.settings import load
+
+GOOD = '[sources.shop]\npath = "feeds/{date}.csv"\ncolumns = { id = "sku", title = "name" }\n'
+
+
+def read(folder: Path, text: str, **environment: str):  # type: ignore[no-untyped-def]  # the model is not this module's business
+    file = folder / "shelfmates.toml"
+    file.write_text(text, encoding="utf-8")
+    return load(file, environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD + "[neighbours]\nkk = 5\n", "unknown key 'neighbours.kk'; did you mean 'k'?"),
+        (GOOD + "[neighbors]\nk = 5\n", "unknown key 'neighbors'; did you mean 'neighbours'?"),
+        (GOOD + "[neighbours.weights]\nsemantics = 1\n", "unknown key 'neighbours.weights.semantics'; did you mean 'semantic'?"),
+        (GOOD.replace("path", "pth"), "unknown key 'sources.shop.pth'; did you mean 'path'?"),
+        (GOOD.replace("title =", "titel ="), "unknown key 'sources.shop.columns.titel'; did you mean 'title'?"),
+        (GOOD.replace("title =", "titel ="), "'sources.shop.columns.title' is missing"),
+        (GOOD + "[neighbours]\nk = 0\n", "'neighbours.k': Input should be greater than or equal to 1, found 0"),
+        (GOOD + '[neighbours]\nacross = "brand"\n', "'neighbours.across': Input should be 'source', found 'brand'"),
+        (GOOD.replace("sources.shop", 'sources."a:b"'), "a source name is part of every item_id"),
+        ("[lake]\nroot = 'x'\n", "'sources' is missing"),
+        ("[sources.shop\n", "is not TOML"),
+    ],
+)
+def test_a_fault_names_the_file_the_key_and_the_nearest_right_name(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(tmp_path, text)
+    assert said in str(refused.value)
+    assert str(tmp_path / "shelfmates.toml") in str(refused.value)
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(tmp_path, GOOD + "[neighbours]\nkk = 5\nk = 0\n")
+    assert len(refused.value.found.splitlines()) == 2
+
+
+def test_an_absent_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no settings file at .*\n  → write one, or name another with --settings"):
+        load(tmp_path / "absent.toml", environment={})
+
+
+def test_the_environment_overrides_and_is_named_when_wrong(tmp_path: Path) -> None:
+    settings = read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="20", SHELFMATES__NEIGHBOURS__ACROSS="source")
+    assert (settings.neighbours.k, settings.neighbours.across) == (20, "source")
+    with pytest.raises(SettingsError, match="SHELFMATES__NEIGHBOURS__K: 'neighbours.k'"):
+        read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="many")
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    settings = read(tmp_path, GOOD + '[lake]\nroot = "s3a://bucket/lake"\n')
+    assert settings.sources["shop"].path == str(tmp_path / "feeds/{date}.csv")
+    assert settings.lake.root == "s3a://bucket/lake"
+
+
+def test_the_fingerprint_changes_with_any_setting(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD).fingerprint == read(tmp_path, GOOD).fingerprint
+    assert read(tmp_path, GOOD).fingerprint != read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="11").fingerprint
