@@ -77,7 +77,7 @@ test: setup ## style, types and tests
 	@.venv/bin/python -m pytest
 
 airflow: setup $(MIGRATED) ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
-	@SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) .venv/bin/airflow standalone
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) airflow standalone
 
 clean: ## remove the environment, Airflow's files, the demo and all caches; the lake of shelfmates.toml stays
 	@rm -rf .venv build/uv build/uv.log build/airflow build/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

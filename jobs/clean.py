@@ -68,6 +68,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     rows_in, rows_refused = raw.count(), refused.count()
     check(rows_in, rows_refused, figures)
     lake.replace(CLEAN_ITEMS, found, night)
+    found.unpersist()
     items, folded = figures.pop("items"), figures["folded"]
     del figures["unfit"]
     return Counts(

@@ -96,7 +96,7 @@ def load(folder: Path) -> Encoder:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of the weights' loading: the stages have progress of their own
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights' loading: the stages have progress of their own
     try:
         model = SentenceTransformer(str(folder), trust_remote_code=False, model_kwargs={"use_safetensors": True}, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:

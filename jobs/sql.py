@@ -37,6 +37,7 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
     """A DuckDB connection that sees the lake's tables: the newest, the night of a date, or those of a version number."""
     import duckdb
     import duckdb_extension_delta
+    from duckdb import func
 
     connection = duckdb.connect()
     (extension,) = Path(duckdb_extension_delta.__path__[0]).rglob("delta.duckdb_extension")
@@ -49,7 +50,7 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
         )
     for table in present:
         connection.execute(f'CREATE VIEW "{table.name}" AS {_selection(f"{root}/{table.name}", table, at)}')
-    connection.create_function("floats", _floats, ["BLOB"], "FLOAT[]", type="arrow")
+    connection.create_function("floats", _floats, ["BLOB"], "FLOAT[]", type=func.ARROW)
     if ITEM_VECTORS in present:
         connection.execute("CREATE VIEW item_vectors_unpacked AS SELECT * REPLACE (floats(vector) AS vector) FROM item_vectors")
     return connection
