@@ -46,7 +46,8 @@ build/uv/bin/uv:
 	@echo "setup: fetching uv"
 	@mkdir -p build
 	@environment() { $(PYTHON) -m venv --clear build/uv; }; \
-	packages() { $$([ $$UID = 0 ] || echo sudo -n) apt-get install -y -qq $(PYTHON)-venv; }; \
+	apt() { $$([ $$UID = 0 ] || echo sudo -n) apt-get -qq "$$@"; }; \
+	packages() { apt update && apt install -y $(PYTHON)-venv; }; \
 	{ environment || { packages && environment; }; } >build/uv.log 2>&1 \
 		|| { echo "$(PYTHON) can't make a virtual environment (build/uv.log): install $(PYTHON)-venv or uv, then run this again" >&2; exit 1; }
 	@build/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.8'

@@ -61,4 +61,6 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     if not any(row["check"] == "staged_neighbours: recall" for row in verdict):
         raise HeldError(f"the recall of run {night.run_id} was not measured", "run neighbours for this date and run id, then audit")
     warned = "".join(f", warned of {row['check']} ({row['figure']})" for row in broken)
-    return Counts(len(verdict), len(verdict), "checks", note=f"{len(verdict) - len(broken)} passed{warned}")
+    measured = {row["check"].partition(": ")[2]: row["figure"] for row in verdict if row["check"].startswith("staged_neighbours: ")}
+    figures = {name: float(measured[name]) for name in ("recall", "coverage")}
+    return Counts(len(verdict), len(verdict), "checks", figures, note=f"{len(verdict) - len(broken)} passed{warned}")

@@ -115,7 +115,8 @@ def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
     generate = commands.add_parser(
         "generate",
         help="write a made-up catalogue with known truth",
-        description="Writes feeds of two sources, several nights, known matches and known dirt, with the settings to run them. The same seed gives the same bytes.",
+        description="Writes feeds of two sources, several nights, known matches and known dirt, with the settings to run them. "
+        "The same seed gives the same bytes.",
     )
     generate.add_argument("--items", type=int, default=2000, help="products in the main source (default: 2000)")
     generate.add_argument("--nights", type=int, default=2, help="consecutive nights (default: 2)")

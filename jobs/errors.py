@@ -1,6 +1,7 @@
 """Every error this program raises on purpose: what was found, what was expected, what to do about it.
 
-The exit code tells a scheduler what a retry is worth: 75 (EX_TEMPFAIL) may pass on a second try, every other code will fail the same way again.
+The exit code tells a scheduler what a retry is worth: 75 (EX_TEMPFAIL) may pass on a second try, every other code will fail the same way
+again.
 """
 
 

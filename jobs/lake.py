@@ -16,14 +16,13 @@ from delta.exceptions import (  # also registers the conversion of the JVM's con
     MetadataChangedException,
 )
 from delta.tables import DeltaTable
-from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from jobs.errors import ContractError, ToolchainError, TransientError
 from jobs.night import Night
-from jobs.tables import TABLES, Table
+from jobs.tables import Table
 
 # no deletion vectors, no column mapping: every reader of Delta can read the tables
 COMMON_PROPERTIES = {"delta.enableDeletionVectors": "false"}

@@ -212,7 +212,10 @@ def verdicts(
 ) -> list[tuple[object, ...]]:
     """The audit_results rows of what only this stage can measure."""
     recall_bound, coverage_bound = settings.audit.target_recall, settings.audit.coverage_min
-    why_recall = f"neighbours missed by the search are missing for every reader; on {sampled:,} random items, 95 % interval {interval[0]:.4f} to {interval[1]:.4f}"
+    why_recall = (
+        "neighbours missed by the search are missing for every reader; "
+        f"on {sampled:,} random items, 95 % interval {interval[0]:.4f} to {interval[1]:.4f}"
+    )
     why_coverage = "items without all the neighbours they could have leave gaps in every list built on them"
     return [
         (night.date, night.run_id, "staged_neighbours: recall", "fail", figure >= recall_bound, figure, f">= {recall_bound}", why_recall),

@@ -32,7 +32,9 @@ def _rows(connection: "DuckDBPyConnection", query: str, *values: Any) -> list[tu
 def _stages(connection: "DuckDBPyConnection", date: Any) -> None:
     print(f"\nNight {date}: what each stage did")
     print(f"  {'stage':<12}{'rows in':>10}{'rows out':>10}{'seconds':>9}{'peak MB':>9}  outcome")
-    query = "SELECT stage, rows_in, rows_out, seconds, peak_memory_mb, outcome FROM runs WHERE snapshot_date = ? QUALIFY row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) = 1 ORDER BY started_at"
+    query = """
+        SELECT stage, rows_in, rows_out, seconds, peak_memory_mb, outcome FROM runs WHERE snapshot_date = ?
+        QUALIFY row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) = 1 ORDER BY started_at"""
     total = 0.0
     for stage, rows_in, rows_out, seconds, peak, outcome in _rows(connection, query, date):
         print(f"  {stage:<12}{rows_in:>10,}{rows_out:>10,}{seconds:>9.1f}{peak:>9,.0f}  {outcome}")
@@ -53,7 +55,9 @@ def _quarantine(connection: "DuckDBPyConnection", date: Any) -> None:
 
 def _neighbours(connection: "DuckDBPyConnection", date: Any) -> None:
     print(f"\nNight {date}: neighbours of {EXAMPLES} products")
-    examples = f"SELECT item_id, title FROM clean_items WHERE snapshot_date = ? AND item_id IN (SELECT item_id FROM neighbours WHERE snapshot_date = ?) ORDER BY md5(item_id) LIMIT {EXAMPLES}"
+    examples = f"""
+        SELECT item_id, title FROM clean_items WHERE snapshot_date = ?
+        AND item_id IN (SELECT item_id FROM neighbours WHERE snapshot_date = ?) ORDER BY md5(item_id) LIMIT {EXAMPLES}"""
     for item_id, title in _rows(connection, examples, date, date):
         print(f"  {title[:WIDTH]}  [{item_id}]")
         query = """SELECT n.similarity, c.title, n.neighbour_id FROM neighbours n JOIN clean_items c

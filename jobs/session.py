@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 CONF = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.warehouse.dir": f"{tempfile.gettempdir()}/shelfmates-warehouse",  # never used, tables have addresses; the default litters
     "spark.sql.session.timeZone": "UTC",  # a night is a date of the feed, not of the machine
     "spark.ui.showConsoleProgress": "false",  # the stages print their own progress
     "spark.sql.execution.arrow.pyspark.enabled": "true",  # rows reach Python as columns
@@ -29,6 +31,7 @@ LOCAL_CONF = {
     "spark.ui.enabled": "false",  # saves a second of start-up and a port that several drivers would fight for
     "spark.driver.host": "127.0.0.1",  # a laptop's own name often does not resolve
     "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "2g",  # the executors' too: locally they are one JVM
 }
 
 

@@ -157,7 +157,7 @@ def load(file: str | Path | None = None, environment: Mapping[str, str] = os.env
     if not path.is_file():
         raise SettingsError(
             f"no settings file at {path}",
-            f"write one, or name another with --settings (`shelfmates generate` writes an example beside its feeds)",
+            "write one, or name another with --settings (`shelfmates generate` writes an example beside its feeds)",
         )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -15,7 +15,6 @@ from jobs.settings import Settings
 from jobs.tables import ITEM_VECTORS, TABLES, Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 
@@ -87,7 +86,7 @@ def _history(path: str) -> list[dict[str, Any]]:
     return DeltaTable(path).history()
 
 
-def _floats(vectors: "pa.Array") -> "pa.Array":
+def _floats(vectors: Any) -> Any:  # DuckDB evaluates the annotations, so they can't name a lazy import
     """Little-endian float32 bytes as lists of float."""
     import numpy as np
     import pyarrow as pa

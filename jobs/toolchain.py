@@ -62,9 +62,10 @@ class Finding:
 
 
 def spark_home() -> Path:
+    """Where Spark lies. Under spark-submit the package itself is imported from a zip, and the environment says it."""
     import pyspark
 
-    return Path(pyspark.__file__).parent
+    return Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
 
 
 def java() -> str:
@@ -158,13 +159,9 @@ def _fetch_jars(command: str) -> None:
             f"</configurations><dependencies>{dependencies}</dependencies></ivy-module>",
             encoding="utf-8",
         )
-        fetched = subprocess.run(
-            [command, "-jar", str(ivy), "-ivy", str(module), "-cache", f"{folder}/cache", "-types", "jar"]
-            + ["-retrieve", f"{folder}/jars/[artifact]-[revision].[ext]"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        resolve = ["-ivy", str(module), "-cache", f"{folder}/cache", "-types", "jar"]
+        retrieve = ["-retrieve", f"{folder}/jars/[artifact]-[revision].[ext]"]
+        fetched = subprocess.run([command, "-jar", str(ivy), *resolve, *retrieve], capture_output=True, text=True, check=False)
         for jar in Path(folder, "jars").glob("*.jar"):
             shutil.copy(jar, jars / jar.name)
     if missing := missing_jars():
@@ -184,7 +181,9 @@ def _record_archive(archive: Path) -> None:
         for arguments in (generated, night):
             ran = subprocess.run([*program, *arguments], env=environment, capture_output=True, text=True, check=False)
     if ran.returncode != 0 or not archive.is_file():
-        raise ToolchainError(f"the JVM's class-data archive was not written:\n{(ran.stdout + ran.stderr)[-2000:]}", "run `make setup` again")
+        raise ToolchainError(
+            f"the JVM's class-data archive was not written:\n{(ran.stdout + ran.stderr)[-2000:]}", "run `make setup` again"
+        )
 
 
 def jvm_options(archive_option: str) -> str:
@@ -194,6 +193,6 @@ def jvm_options(archive_option: str) -> str:
     SerialGC: two cores and a small heap. Xlog: an archive that cannot be used (another Java) costs time, not correctness.
     """
     return (
-        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx2g -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off "
+        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off "
         f"-Dlog4j2.configurationFile={files() / 'log4j2.properties'} {archive_option}"
     )

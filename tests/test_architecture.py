@@ -50,7 +50,9 @@ def test_the_program_imports_neither_airflow_nor_dags(module: str) -> None:
 
 
 def test_only_the_lake_writes_delta() -> None:
-    assert {name for name, file in JOBS.items() if any(i.startswith("delta") and not i.startswith("deltalake") for i in imports(file))} == {"lake"}
+    assert {name for name, file in JOBS.items() if any(i.startswith("delta") and not i.startswith("deltalake") for i in imports(file))} == {
+        "lake"
+    }
 
 
 def test_expectations_import_tables_only() -> None:

@@ -53,7 +53,7 @@ def test_an_absent_file_says_what_to_do(tmp_path: Path) -> None:
 def test_the_environment_overrides_and_is_named_when_wrong(tmp_path: Path) -> None:
     settings = read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="20", SHELFMATES__NEIGHBOURS__ACROSS="source")
     assert (settings.neighbours.k, settings.neighbours.across) == (20, "source")
-    with pytest.raises(SettingsError, match="SHELFMATES__NEIGHBOURS__K: 'neighbours.k'"):
+    with pytest.raises(SettingsError, match=r"SHELFMATES__NEIGHBOURS__K: 'neighbours\.k'"):
         read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="many")
 
 

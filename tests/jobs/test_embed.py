@@ -1,0 +1,35 @@
+"""The stage: each text once, under its model; a second night computes only what is new."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from jobs import embed, encoder
+from jobs.lake import Lake
+from jobs.night import Night
+from jobs.settings import Settings
+from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
+from tests.conftest import MINIMAL
+from tests.rows import clean_item
+
+
+def test_a_text_is_embedded_once_ever(lake: Lake, settings_of: Callable[[str], Settings], night: Night, tiny_model: Path) -> None:
+    settings = settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n')
+    for table in (CLEAN_ITEMS, ITEM_VECTORS):
+        lake.create(table)
+    titles = {"a": "red shoe", "b": "red shoe", "c": "pen"}
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, i, t) for i, t in titles.items()]), night)
+    counts = embed.run(lake.spark, lake, settings, night)
+    assert (counts.rows_in, counts.rows_out) == (3, 2)  # two items share a text
+    stored = {row["content_hash"]: row for row in lake.read(ITEM_VECTORS).collect()}
+    (pen,) = encoder.load(tiny_model).encode(["pen"], 8192)
+    row = stored[clean_item(night, "c", "pen")[CLEAN_ITEMS.column_names.index("content_hash")]]
+    np.testing.assert_allclose(np.frombuffer(row["vector"], dtype="<f4"), pen, atol=1e-6)
+    assert (row["model_id"], row["dimension"]) == (encoder.model_id(tiny_model), 32)
+
+    later, version = Night(date(2026, 1, 6), "later"), lake.version(ITEM_VECTORS)
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(later, "c", "pen")]), later)
+    assert embed.run(lake.spark, lake, settings, later).rows_out == 0
+    assert lake.version(ITEM_VECTORS) == version  # nothing new, no commit
