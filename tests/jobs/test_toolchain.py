@@ -35,9 +35,7 @@ def test_a_lake_that_cannot_be_written(tmp_path: Path) -> None:
         check_writable(str(tmp_path / "file" / "lake"))
 
 
-def test_the_command_line_tells_an_error_in_two_lines_and_exits_with_its_code(
-    settings_of: Callable[[str], Settings], tmp_path: Path
-) -> None:
+def test_the_command_line_tells_an_error_and_exits_with_its_code(tmp_path: Path) -> None:
     (tmp_path / "shelfmates.toml").write_text(MINIMAL.replace("title =", "titel ="), encoding="utf-8")
     command = [sys.executable, "-m", "jobs", "run", "--date", "2026-01-05", "--settings", str(tmp_path / "shelfmates.toml")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
