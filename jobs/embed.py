@@ -22,7 +22,8 @@ from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXTS_A_TASK = 4000  # some ten seconds on one core, as long as a worker takes to load its encoder: fewer are not worth a second worker
+TEXTS_A_TASK = 2000  # titles: some twenty seconds on one core; enough to sort by length, small enough to show progress
+TEXTS_OF_ONE_WORKER = 500  # loading the encoder takes a worker ten seconds: fewer texts are not worth a second one
 
 
 def missing(items: DataFrame, vectors: DataFrame) -> DataFrame:
@@ -63,6 +64,11 @@ def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int, co
     return texts.mapInArrow(encode, columns)
 
 
+def tasks_for(texts: int, cores: int) -> int:
+    """As many tasks as keep every core at work to the end; one where the texts are few."""
+    return 1 if texts <= TEXTS_OF_ONE_WORKER else cores * -(-texts // (TEXTS_A_TASK * cores))
+
+
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     folder = encoder.folder_of(settings.embed.model)
     model_id = encoder.model_id(folder)
@@ -72,7 +78,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     if total == 0:
         raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")
     if new:
-        tasks = -(-new // TEXTS_A_TASK)
+        tasks = tasks_for(new, spark.sparkContext.defaultParallelism)
         print(f"embed: {new:,} new texts of {total:,} items with {model_id}", flush=True)
         with progress(spark, "embed", new, "texts"):
             vectors = encoded(

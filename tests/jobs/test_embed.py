@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jobs import embed, encoder
 from jobs.lake import Lake
@@ -13,6 +14,11 @@ from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 from tests.conftest import MINIMAL
 from tests.rows import clean_item
+
+
+@pytest.mark.parametrize(("texts", "cores", "tasks"), [(13, 2, 1), (500, 8, 1), (501, 2, 2), (4001, 2, 4), (60_000, 2, 30)])
+def test_every_core_works_to_the_end_unless_texts_are_few(texts: int, cores: int, tasks: int) -> None:
+    assert embed.tasks_for(texts, cores) == tasks
 
 
 def test_a_text_is_embedded_once_ever(lake: Lake, settings_of: Callable[[str], Settings], night: Night, tiny_model: Path) -> None:
