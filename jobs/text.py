@@ -15,6 +15,7 @@ from ftfy.badness import is_bad
 
 # what programs write where there is nothing
 MISSING = frozenset({"", "-", "--", "n/a", "#n/a", "null", "none", "nan"})
+NAMES = frozenset({"Nan"})  # an infant milk; programs that mean "not a number" write nan or NaN
 
 _ROUNDS = 8  # an entity may hide a tag, or another entity; text nested deeper was made to
 _INLINE = "a|abbr|b|bdi|big|cite|code|del|em|font|i|ins|kbd|mark|q|s|samp|small|span|strike|strong|sub|sup|tt|u|var"
@@ -63,7 +64,7 @@ def clean(text: str | None) -> str | None:
 def given(text: str | None) -> str | None:
     """The cleaned text; None also where it only says that there is none, as in "N/A"."""
     cleaned = clean(text) if text else None
-    return None if not cleaned or (len(cleaned) <= 4 and cleaned.lower() in MISSING) else cleaned
+    return None if not cleaned or (len(cleaned) <= 4 and cleaned.lower() in MISSING and cleaned not in NAMES) else cleaned
 
 
 def joined(parts: Sequence[str | None], limit: int) -> str:

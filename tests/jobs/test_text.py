@@ -51,6 +51,10 @@ def test_nothing_left_is_none(nothing: str | None) -> None:
     assert text.clean(nothing) is None
 
 
+def test_a_product_whose_name_looks_like_nothing_keeps_it() -> None:
+    assert text.given("Nan") == "Nan"
+
+
 @pytest.mark.parametrize("missing", ["N/A", "null", "None", "nan", "-", "&nbsp;n/a "])
 def test_words_for_missing_are_none(missing: str) -> None:
     assert text.given(missing) is None
