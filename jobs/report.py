@@ -73,5 +73,6 @@ def _where_to_look(settings: Settings) -> None:
     print(f"Data Docs  {pages[-1] if pages else settings.validate_.docs}")
     print("\nTo ask further (add --settings FILE if yours is not ./shelfmates.toml):")
     print('  shelfmates sql "SELECT * FROM current_neighbours WHERE rank = 1 ORDER BY similarity DESC LIMIT 10"')
-    print('  shelfmates sql "SELECT unnest(reasons) AS reason, count(*) FROM quarantined_items GROUP BY ALL ORDER BY 2 DESC"')
+    reasons = "SELECT unnest(reasons) AS reason FROM quarantined_items"
+    print(f'  shelfmates sql "SELECT reason, count(*) FROM ({reasons}) GROUP BY 1 ORDER BY 2 DESC"')
     print('  shelfmates sql "SELECT snapshot_date, stage, rows_out, seconds FROM runs ORDER BY started_at DESC"')
