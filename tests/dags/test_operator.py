@@ -133,10 +133,11 @@ def test_a_stop_ends_every_process(job: Callable[..., "SparkJobOperator"], log: 
     from airflow.sdk.exceptions import AirflowException
 
     task = job("long")
+    others = set(psutil.Process().children(recursive=True))  # other tests' Spark session
     with ThreadPoolExecutor() as pool:
         execution = pool.submit(task.execute, {})
         log.wait_for("long: worker started")
-        below = psutil.Process().children(recursive=True)
+        below = [process for process in psutil.Process().children(recursive=True) if process not in others]
         names = {process.name() for process in below}
         task.on_kill()
         with pytest.raises(AirflowException):
