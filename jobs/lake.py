@@ -108,7 +108,7 @@ class Lake:
         with _commit(table):
             frame.write.format("delta").mode("append").option("userMetadata", _note(night, note)).save(self.path(table))
 
-    def delete(self, table: Table, night: Night, within: str = "true") -> None:
+    def delete(self, table: Table, night: Night, within: str) -> None:
         """Deletes the night's rows that meet `within`; no commit where there are none."""
         predicate = f"{night.predicate} AND {within}"
         if self.read(table, predicate).isEmpty():

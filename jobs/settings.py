@@ -168,7 +168,7 @@ def load(file: str | Path | None = None, environment: Mapping[str, str] = os.env
         settings = Settings.model_validate(values)
     except ValidationError as error:
         faults = [_fault(path, origins, detail) for detail in error.errors()]
-        raise SettingsError("\n".join(faults), "mend each key named; README.md lists all of them") from error
+        raise SettingsError("\n".join(faults), "mend each key named; jobs/settings.py has all of them with their defaults") from error
     return _absolute(settings, path.parent)
 
 
