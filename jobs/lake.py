@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import pyarrow as pa
 from delta.exceptions import (  # also registers the conversion of the JVM's conflicts into these classes
     ConcurrentAppendException,
     DeltaConcurrentModificationException,
@@ -18,6 +20,8 @@ from delta.exceptions import (  # also registers the conversion of the JVM's con
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from jobs.errors import ContractError, ToolchainError, TransientError
@@ -56,8 +60,11 @@ class Lake:
         return True
 
     def frame(self, table: Table, rows: Sequence[tuple[object, ...]]) -> DataFrame:
-        """A few rows made by the driver, in the table's schema."""
-        return self.spark.createDataFrame(rows, table.ddl)
+        """A few rows made by the driver, in the table's schema. They go as one Arrow table: Spark needs no job to look at them."""
+        schema = cast("StructType", StructType.fromDDL(table.ddl))
+        records = [dict(zip(table.column_names, row, strict=True)) for row in rows]
+        frame: DataFrame = self.spark.createDataFrame(pa.Table.from_pylist(records, to_arrow_schema(schema, timezone="UTC")), schema)
+        return frame
 
     def exists(self, table: Table) -> bool:
         return DeltaTable.isDeltaTable(self.spark, self.path(table))
@@ -122,13 +129,13 @@ class Lake:
         Returns the number of rows inserted, updated or deleted; none of them, no commit.
         """
         self._check_schema(table, frame.schema)
-        stored = self.read(table)
-        changed = frame.exceptAll(stored).count()
-        gone = stored.select(*table.key).exceptAll(frame.select(*table.key)).count()
-        if changed + gone == 0:
-            return 0
         keys = " AND ".join(f"stored.{column} = night.{column}" for column in table.key)
         differs = " OR ".join(f"NOT (stored.{c} <=> night.{c})" for c in table.column_names if c not in table.key)
+        first = table.key[0]  # null on the side that lacks the row
+        side_by_side = self.read(table).alias("stored").join(frame.alias("night"), F.expr(keys), "full_outer")
+        changed = side_by_side.where(f"stored.{first} IS NULL OR night.{first} IS NULL OR {differs}").count()
+        if changed == 0:
+            return 0
         self.spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", _note(night, note))
         try:
             with _commit(table):
@@ -143,7 +150,7 @@ class Lake:
                 )
         finally:
             self.spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
-        return changed + gone
+        return changed
 
     def version(self, table: Table) -> int:
         """Number of the table's newest commit."""
