@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from jobs.encoder import folder_of
 from jobs.errors import ToolchainError
 from jobs.night import Counts, Night
 from jobs.settings import Settings
@@ -59,6 +60,7 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     from jobs.session import open_session
 
     check_writable(settings.lake.root)
+    folder_of(settings.embed.model)  # a night that embed would end is not begun
     spark = open_session(settings)
     lake = Lake(spark, settings.lake.root)
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)

@@ -1,5 +1,6 @@
 """What every test may ask for: one Spark session for the whole run, an empty lake, settings from a few lines of TOML."""
 
+import logging
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -45,6 +46,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     session = open_session(load(folder / "shelfmates.toml", environment={}), name="shelfmates-tests")
     yield session
     session.stop()
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it says goodbye when pytest has closed the streams already
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import csv
 import importlib
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,7 @@ from jobs.generate import generate
 from jobs.night import Counts, Night
 from jobs.settings import Settings, load
 from jobs.sql import answer
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RAW_ITEMS, Table
+from jobs.tables import CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RAW_ITEMS, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -105,23 +105,6 @@ def test_an_unaudited_night_is_not_published(nights: Nights) -> None:
     with pytest.raises(HeldError, match="has not been audited since it was staged"):
         work(nights.lake, nights.settings, SECOND, ["publish"])
     work(nights.lake, nights.settings, SECOND, ["audit", "publish"])
-
-
-def test_a_feed_much_smaller_than_the_night_before_is_held(nights: Nights) -> None:
-    third = Night(SECOND.date + timedelta(days=1), "manual__third")
-    for source in ("shop", "market"):
-        feed = nights.folder / "feeds" / SECOND.date.isoformat() / f"{source}.csv"
-        small = nights.folder / "feeds" / third.date.isoformat() / f"{source}.csv"
-        small.parent.mkdir(exist_ok=True)
-        small.write_bytes(b"".join(feed.read_bytes().splitlines(keepends=True)[:30]))
-    before = nights.lake.version(NEIGHBOURS)
-    with pytest.raises(HeldError, match=r"held back, the published tables are as they were:\n  night: rows against last night is 0\.\d+"):
-        work(nights.lake, nights.settings, third, list(STAGES))
-    assert nights.lake.version(NEIGHBOURS) == before
-    failed = nights.lake.read(AUDIT_RESULTS, third).where("NOT passed AND grade = 'fail'").collect()
-    assert [row["check"] for row in failed] == ["night: rows against last night"]  # written before the stage failed
-    with pytest.raises(HeldError, match="is held"):
-        work(nights.lake, nights.settings, third, ["publish"])
 
 
 def test_neighbours_across_sources_find_known_matches(nights: Nights) -> None:
