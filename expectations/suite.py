@@ -8,6 +8,7 @@ expectations straight on a Spark frame of 60,000 rows took 7 to 12 s of CPU, and
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,9 +33,21 @@ class Result:
     reason: str
     group: str
 
+    def row(self, snapshot_date: date, run_id: str) -> tuple[object, ...]:
+        """The result as `audit_results` holds it."""
+        told = f"{self.group}: {self.reason}"
+        return snapshot_date, run_id, self.check, self.grade, self.passed, self.figure, self.bound, told
+
+    @classmethod
+    def stored(cls, row: Any) -> "Result":
+        """The result back from its row of `audit_results`."""
+        group, _, reason = row["reason"].partition(": ")
+        return cls(row["check"], row["grade"], row["passed"], row["figure"], row["bound"], reason, group)
+
     def __str__(self) -> str:
-        measured = "nothing to measure" if self.figure is None else f"{self.figure:,.6g}"
-        return f"{self.check} of {self.group} is {measured}, expected {self.bound}: {self.reason}"
+        where = "" if self.group == WHOLE else f" ({self.group})"
+        measured = "was not measured" if self.figure is None else f"is {self.figure:,.6g}"
+        return f"{self.check}{where} {measured}, expected {self.bound}: {self.reason}"
 
 
 def at_least(figure: str, bound: float, grade: Grade, reason: str) -> "Expectation":

@@ -14,7 +14,7 @@ from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings
-from jobs.tables import CLEAN_ITEMS, QUARANTINED_ITEMS, RAW_ITEMS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, QUARANTINED_ITEMS, RAW_ITEMS
 
 KEY = ["source", "file", "row"]
 
@@ -67,6 +67,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     figures = counted(found)
     rows_in, rows_refused = raw.count(), refused.count()
     check(rows_in, rows_refused, figures)
+    lake.delete(AUDIT_RESULTS, night, night.verdict)
     lake.replace(CLEAN_ITEMS, found, night)
     found.unpersist()
     items, folded = figures.pop("items"), figures["folded"]

@@ -1,7 +1,7 @@
 """Computes the vectors the lake lacks: one for each (model, text), once ever.
 
-Only texts that are new under this model are encoded, on the executors, by workers that load the model once and keep it. A lost worker
-costs its task; nothing is visible before the one commit at the end. What the encoder does is not decided here but in `encoder`.
+Only texts that are new under this model are encoded, on the executors, by workers that load the model once and keep it. Nothing is
+visible before the one commit at the end. What the encoder does is not decided here but in `encoder`.
 """
 
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     folder = encoder.folder_of(settings.embed.model)
     model_id = encoder.model_id(folder)
     items = lake.read(CLEAN_ITEMS, night)
-    texts = missing(items, lake.read(ITEM_VECTORS, f"model_id = '{model_id}'")).persist()
+    texts = missing(items, lake.read(ITEM_VECTORS, F.col("model_id") == model_id)).persist()
     total, new = items.count(), texts.count()
     if total == 0:
         raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")

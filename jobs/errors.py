@@ -18,6 +18,17 @@ class ShelfmatesError(Exception):
     def __str__(self) -> str:
         return f"{self.found}\n  → {self.remedy}"
 
+    @classmethod
+    def told_in(cls, text: str) -> "ShelfmatesError | None":
+        """The error that a Python worker's traceback ends with, if it is one of this program's."""
+        kinds = {f"{kind.__module__}.{kind.__name__}": kind for kind in cls.__subclasses__()}
+        for line in reversed(text.splitlines()):
+            name, _, _ = line.partition(": ")
+            if name in kinds:
+                found, _, remedy = text[text.rindex(line) + len(name) + 2 :].partition("\n  → ")
+                return kinds[name](found.strip(), remedy.strip().split("\n\n")[0])
+        return None
+
 
 class SettingsError(ShelfmatesError):
     """The settings file, an override or a command-line value is wrong."""
@@ -56,6 +67,6 @@ class ToolchainError(ShelfmatesError):
 
 
 class TransientError(ShelfmatesError):
-    """Another writer or a lost worker got in the way: the same command may well succeed on a retry."""
+    """Another writer, a file in change or a database out of reach got in the way: the same command may well succeed on a retry."""
 
     exit_code = 75

@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
-from delta.exceptions import (  # also registers the conversion of the JVM's conflicts into these classes
-    ConcurrentAppendException,
-    DeltaConcurrentModificationException,
-    MetadataChangedException,
-)
+from delta import exceptions as conflict  # also registers the conversion of the JVM's conflicts into these classes
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
@@ -27,6 +23,17 @@ from pyspark.sql.types import StructType
 from jobs.errors import ContractError, ToolchainError, TransientError
 from jobs.night import Night
 from jobs.tables import Table
+
+MAY_PASS = (conflict.ConcurrentAppendException, conflict.MetadataChangedException)
+CONFLICTS = (  # they have no root of their own
+    *MAY_PASS,
+    conflict.ConcurrentDeleteDeleteException,
+    conflict.ConcurrentDeleteReadException,
+    conflict.ConcurrentTransactionException,
+    conflict.ConcurrentWriteException,
+    conflict.DeltaConcurrentModificationException,
+    conflict.ProtocolChangedException,
+)
 
 # no deletion vectors, no column mapping: every reader of Delta can read the tables
 COMMON_PROPERTIES = {"delta.enableDeletionVectors": "false"}
@@ -55,8 +62,10 @@ class Lake:
         try:
             with _commit(table):
                 self.spark.sql(statement)
-        except TransientError:  # two first runs at once: the other one made it
-            return False
+        except (ContractError, TransientError):
+            if not self.exists(table):
+                raise
+            return False  # two first runs at once: the other one made it
         return True
 
     def frame(self, table: Table, rows: Sequence[tuple[object, ...]]) -> DataFrame:
@@ -69,8 +78,8 @@ class Lake:
     def exists(self, table: Table) -> bool:
         return DeltaTable.isDeltaTable(self.spark, self.path(table))
 
-    def read(self, table: Table, where: Night | str | None = None) -> DataFrame:
-        """The table's rows, of one night or under one SQL predicate. Raises ContractError if its schema is not the declared one."""
+    def read(self, table: Table, where: Night | Column | str | None = None) -> DataFrame:
+        """The table's rows, of one night or under one predicate. Raises ContractError if its schema is not the declared one."""
         if not self.exists(table):
             raise ContractError(f"there is no table {table.name} under {self.root}", "run `shelfmates prepare` on this lake first")
         frame = self.spark.read.format("delta").load(self.path(table))
@@ -200,9 +209,9 @@ def _commit(table: Table) -> Iterator[None]:
     """Names the table in whatever a commit raises."""
     try:
         yield
-    except (ConcurrentAppendException, MetadataChangedException) as error:
+    except MAY_PASS as error:
         raise TransientError(f"another writer changed {table.name} at the same moment", "run the stage again") from error
-    except DeltaConcurrentModificationException as error:
+    except CONFLICTS as error:
         raise ContractError(
             f"{table.name} was changed under this run: {error}", "see that only one run of a night is at work, then run it again"
         ) from error

@@ -21,6 +21,12 @@ class Night:
         """The SQL predicate of this run's rows."""
         return "run_id = '" + self.run_id.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
+    @property
+    def verdict(self) -> str:
+        """The SQL predicate, over `audit_results`, of what falls when rows of the night change: what this run found after validate, and
+        every run's audit, without which nothing is published."""
+        return f"(({self.of_this_run} AND check NOT LIKE 'raw_items:%') OR check LIKE 'night:%')"
+
 
 @dataclass(frozen=True)
 class Counts:

@@ -36,7 +36,7 @@ LOCAL_CONF = {
 
 
 def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession":
-    """The process's Spark session: `[spark]` of the settings over this file's values. A submit's own master wins over the settings'."""
+    """The process's Spark session: `[spark]` of the settings over this file's values. What a submit names itself wins over both."""
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
@@ -50,7 +50,8 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
         if master.startswith("local"):
             use_jvm_options()
     for key, value in conf.items():
-        builder = builder.config(key, value)
+        if not (submitted and SparkConf().contains(key)):
+            builder = builder.config(key, value)
     return builder.getOrCreate()
 
 

@@ -10,9 +10,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.errors import SettingsError
 
@@ -122,7 +122,7 @@ class Audit(_Section):
     """Bounds that hold a night back."""
 
     target_recall: Share = 0.95
-    rows_ratio_min: Share = 0.5  # clean rows against the last published night
+    rows_ratio_min: Share = 0.5  # products with neighbours, against the last published night
     rows_ratio_max: Annotated[float, Field(ge=1)] = 2.0
     coverage_min: Share = 0.9  # share of items with all the neighbours they could have
 
@@ -141,6 +141,12 @@ class Settings(_Section):
     neighbours: Neighbours = Neighbours()
     audit: Audit = Audit()
     spark: Spark = Spark()
+
+    @model_validator(mode="after")
+    def _others_to_match(self) -> Self:
+        if self.neighbours.across == "source" and len(self.sources) == 1:
+            raise ValueError("'neighbours.across' asks for neighbours from other sources, and there is only one source")
+        return self
 
     @property
     def fingerprint(self) -> str:
@@ -208,7 +214,8 @@ def _fault(path: Path, origins: dict[tuple[str, ...], str], detail: Any) -> str:
         return f"{origin}: {name!r} is missing"
     found = detail["input"]
     shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
-    return f"{origin}: {name!r}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+    said = detail["msg"].removeprefix("Value error, ") + shown
+    return f"{origin}: {name!r}: {said}" if name else f"{origin}: {said}"
 
 
 def _known_keys(keys: tuple[str, ...]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from jobs.encoder import folder_of
-from jobs.errors import ToolchainError
+from jobs.errors import ShelfmatesError, ToolchainError
 from jobs.night import Counts, Night
 from jobs.settings import Settings
 from jobs.tables import RUNS
@@ -51,7 +51,7 @@ class Entry:
 
 
 def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures: bool = False) -> None:
-    """Runs the stages in order and stops at the first error; every stage begun leaves its row in `runs`."""
+    """Runs the stages in order and stops at the first error; every stage begun leaves its row in `runs`, written as the session ends."""
     began = time.monotonic()
     java()
     if missing := missing_jars():
@@ -78,12 +78,17 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
 
 
 def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
+    from pyspark.errors import PythonException
+
     began = time.monotonic()
     try:
         entry.counts = importlib.import_module(f"jobs.{entry.stage}").run(lake.spark, lake, settings, night)
         entry.outcome = "ok"
     except Exception as error:
-        entry.outcome = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        own = ShelfmatesError.told_in(str(error)) if isinstance(error, PythonException) else None  # raised by a Python worker
+        entry.outcome = f"{type(own or error).__name__}: {(str(own or error).splitlines() or [''])[0]}"
+        if own:
+            raise own from error
         raise
     finally:
         entry.seconds = time.monotonic() - began

@@ -11,7 +11,14 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from pyspark.errors import AnalysisException, ArithmeticException, DateTimeException, NumberFormatException, SparkRuntimeException
+from pyspark.errors import (
+    AnalysisException,
+    ArithmeticException,
+    ArrayIndexOutOfBoundsException,
+    DateTimeException,
+    NumberFormatException,
+    SparkRuntimeException,
+)
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType
@@ -19,7 +26,8 @@ from pyspark.sql.types import BooleanType
 from expectations import page, raw_items
 from expectations.suite import Result, load_ahead, verdict
 from jobs import item
-from jobs.errors import HeldError, SettingsError
+from jobs.address import shown
+from jobs.errors import HeldError, SettingsError, ToolchainError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import RowRule, Settings, Validate
@@ -28,6 +36,7 @@ from jobs.tables import AUDIT_RESULTS, QUARANTINED_ITEMS, RAW_ITEMS
 KEY = ["source", "file", "row"]
 # a title with one of these characters names something, however short it is: 茶 is a word
 _WORD_CHARACTERS = r"[\p{IsHan}\p{IsHiragana}\p{IsKatakana}\p{IsHangul}]"
+_BREAKS = (ArithmeticException, ArrayIndexOutOfBoundsException, DateTimeException, NumberFormatException, SparkRuntimeException)
 _EXAMPLES = 5  # rows shown on the page for each source and reason
 
 
@@ -132,18 +141,18 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     results = verdict(raw_items.TABLE, raw_items.suite(rules.quarantine_max), figures)
     record(lake, night, results)
     refused = refusals(lake.read(QUARANTINED_ITEMS, night))
-    address = page.write(rules.docs, night.date, page.html(night.date, night.run_id, results, figures, refused))
+    try:
+        address = shown(page.write(rules.docs, night.date, page.html(night.date, night.run_id, results, figures, refused)))
+    except page.PageError as error:
+        raise ToolchainError(shown(str(error)), "set validate.docs to a folder that this user can write") from error
     hold(results, night, address)
     return counts(figures, refused)
 
 
 def record(lake: Lake, night: Night, results: Iterable[Result]) -> None:
-    """Writes the results in place of those of an earlier try of this run."""
-    rows: list[tuple[object, ...]] = [
-        (night.date, night.run_id, r.check, r.grade, r.passed, r.figure, r.bound, f"{r.group}: {r.reason}") for r in results
-    ]
-    within = f"{night.of_this_run} AND check LIKE '{raw_items.TABLE}:%'"
-    lake.replace(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, rows), night, within=within)
+    """Writes the results in place of an earlier verdict on the night's rows."""
+    rows = lake.frame(AUDIT_RESULTS, [result.row(night.date, night.run_id) for result in results])
+    lake.replace(AUDIT_RESULTS, rows, night, within=f"({night.of_this_run} OR {night.verdict})")
 
 
 def hold(results: Iterable[Result], night: Night, address: str) -> None:
@@ -169,7 +178,7 @@ def _own_rules_named(rules: Validate) -> Iterator[None]:
     """Tells a catalogue whose own rule breaks on a value where to look."""
     try:
         yield
-    except (ArithmeticException, DateTimeException, NumberFormatException, SparkRuntimeException) as error:
+    except _BREAKS as error:
         if not rules.rules:
             raise
         raise SettingsError(

@@ -3,7 +3,6 @@
 import csv
 import importlib
 import json
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from jobs.cli import STAGES
-from jobs.errors import HeldError
 from jobs.evaluate import evaluate
 from jobs.generate import generate
 from jobs.night import Counts, Night
@@ -93,20 +91,6 @@ def test_a_night_run_twice_has_the_same_rows_and_one_more_commit(nights: Nights)
     assert nights.lake.version(CURRENT_NEIGHBOURS) == current  # nothing changed, so the change feed stays silent
 
 
-def test_an_older_night_leaves_the_current_neighbours_alone(nights: Nights) -> None:
-    columns = CURRENT_NEIGHBOURS.column_names
-    newest = sorted(map(str, nights.lake.read(NEIGHBOURS, SECOND).select(*columns).collect()))
-    work(nights.lake, nights.settings, FIRST, ["neighbours", "audit", "publish"])
-    assert sorted(map(str, nights.lake.read(CURRENT_NEIGHBOURS).collect())) == newest
-
-
-def test_an_unaudited_night_is_not_published(nights: Nights) -> None:
-    work(nights.lake, nights.settings, SECOND, ["neighbours"])
-    with pytest.raises(HeldError, match="has not been audited since it was staged"):
-        work(nights.lake, nights.settings, SECOND, ["publish"])
-    work(nights.lake, nights.settings, SECOND, ["audit", "publish"])
-
-
 def test_neighbours_across_sources_find_known_matches(nights: Nights) -> None:
     printed = evaluate(nights.settings, nights.folder / "truth" / "matches.csv", [1, 10], SECOND.date)
     recall = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:]}
@@ -123,11 +107,3 @@ def test_sql_looks_back_by_date_and_by_version(nights: Nights) -> None:
     assert asked(days, at="0") == [{"n": 0}]
     unpacked = asked("SELECT list_sum(list_transform(vector, x -> x * x)) AS norm FROM item_vectors_unpacked LIMIT 1")
     assert unpacked == [{"norm": pytest.approx(1, abs=1e-5)}]
-
-
-def test_another_runs_staging_is_not_published_under_this_run(nights: Nights) -> None:
-    other = replace(SECOND, run_id="another")
-    work(nights.lake, nights.settings, other, ["neighbours"])
-    with pytest.raises(HeldError, match="was staged anew by run another"):
-        work(nights.lake, nights.settings, SECOND, ["publish"])
-    work(nights.lake, nights.settings, other, ["audit", "publish"])

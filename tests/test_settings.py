@@ -28,6 +28,7 @@ def read(folder: Path, text: str, **environment: str):  # type: ignore[no-untype
         (GOOD + "[neighbours]\nk = 0\n", "'neighbours.k': Input should be greater than or equal to 1, found 0"),
         (GOOD + '[neighbours]\nacross = "brand"\n', "'neighbours.across': Input should be 'source', found 'brand'"),
         (GOOD.replace("sources.shop", 'sources."a:b"'), "a source name is part of every item_id"),
+        (GOOD + '[neighbours]\nacross = "source"\n', "'neighbours.across' asks for neighbours from other sources, and there is only one"),
         ("[lake]\nroot = 'x'\n", "'sources' is missing"),
         ("[sources.shop\n", "is not TOML"),
     ],
@@ -51,8 +52,8 @@ def test_an_absent_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_the_environment_overrides_and_is_named_when_wrong(tmp_path: Path) -> None:
-    settings = read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="20", SHELFMATES__NEIGHBOURS__ACROSS="source")
-    assert (settings.neighbours.k, settings.neighbours.across) == (20, "source")
+    settings = read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="20", SHELFMATES__LAKE__ROOT="elsewhere")
+    assert (settings.neighbours.k, settings.lake.root) == (20, str(tmp_path / "elsewhere"))
     with pytest.raises(SettingsError, match=r"SHELFMATES__NEIGHBOURS__K: 'neighbours\.k'"):
         read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="many")
 

@@ -64,7 +64,6 @@ BROKEN_PAIRS: dict[str, dict[str, Any]] = {
     "repeated_pairs": {"neighbour_id": "b"},
     "items_with_gaps": {"rank": 3},
     "selves": {"neighbour_id": "a"},
-    "lowest_rank": {"rank": 0},
     "highest_rank": {"rank": 4},
     "lowest_similarity": {"similarity": -1.1},
     "highest_similarity": {"similarity": 1.1},
@@ -156,5 +155,5 @@ def test_the_worst_group_is_named() -> None:
     measured = [{"group": "a", "share": 0.4, "rows": 3.0}, {"group": "b", "share": 0.6, "rows": None}]
     first, second = suite.verdict("t", expectations, measured)
     assert first == suite.Result("t: share", "fail", False, 0.6, "<= 0.5", "because", "b")
-    assert str(first) == "t: share of b is 0.6, expected <= 0.5: because"
+    assert str(first) == "t: share (b) is 0.6, expected <= 0.5: because"
     assert second == suite.Result("t: rows", "warn", True, 3.0, ">= 1", "because", "a")

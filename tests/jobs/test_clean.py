@@ -10,7 +10,7 @@ from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
-from jobs.tables import CLEAN_ITEMS, QUARANTINED_ITEMS, RAW_ITEMS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, QUARANTINED_ITEMS, RAW_ITEMS
 from tests import cases
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ columns = { id = "id", title = "name" }
 
 def stored(lake: Lake, night: Night, *titles: tuple[str, str]) -> None:
     """Raw rows of one shop, of which the third is quarantined."""
-    for table in (RAW_ITEMS, QUARANTINED_ITEMS, CLEAN_ITEMS):
+    for table in (RAW_ITEMS, QUARANTINED_ITEMS, CLEAN_ITEMS, AUDIT_RESULTS):
         lake.create(table)
     rows: list[tuple[object, ...]] = [
         (night.date, "shop", "shop.csv", row, "0", None, {"id": key, "name": title}) for row, (key, title) in enumerate(titles, 1)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jobs import encoder, neighbours
-from jobs.errors import ContractError
+from jobs.errors import ContractError, SettingsError
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
@@ -101,7 +101,7 @@ def test_pairs_never_cross_a_block(lake: Lake, settings: Callable[[str], Setting
 def test_across_gives_neighbours_from_other_sources_only(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     items = {f"{'a' if n % 4 else 'b'}:{n:02}": title for n, title in enumerate(TITLES)}
     rows = [clean_item(night, i, t, source=i[0]) for i, t in items.items()]
-    found = stage(lake, settings('across = "source"'), night, rows)
+    found = stage(lake, settings('across = "source"\n[sources.b]\npath = "b.csv"\ncolumns = { id = "id", title = "title" }'), night, rows)
     assert found == brute(items, 5, lambda a, b: a[0] != b[0])
     assert len(found) == 24 * 5  # an item whose nearest are all its own source's still gets its five
 
@@ -133,11 +133,49 @@ def test_rerunning_gives_the_same_rows_and_takes_the_old_verdict_away(
 ) -> None:
     rows = [clean_item(night, f"i{n}", t) for n, t in enumerate(TITLES)]
     first = stage(lake, settings(""), night, rows)
-    old = (night.date, night.run_id, "night: rows against last night", "fail", True, 1.0, "0.5 to 2", "of an audit before")
-    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, [old]), night)
+    old = [
+        (night.date, run_id, check, "fail", True, 1.0, ">= 1", "all: of a run before")
+        for run_id, check in ((night.run_id, "night: validated"), ("another", "night: validated"), (night.run_id, "raw_items: rows"))
+    ]
+    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, old), night)
     assert stage(lake, settings(""), night, rows[::-1]) == first
     checks = [row["check"] for row in lake.read(AUDIT_RESULTS, night).collect()]
-    assert sorted(checks) == ["staged_neighbours: coverage", "staged_neighbours: recall"]
+    assert sorted(checks) == ["raw_items: rows", "staged_neighbours: coverage", "staged_neighbours: recall"]
+
+
+def test_coverage_counts_items_that_have_all_they_could_have(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)])
+    items = neighbours.searchable(lake.read(CLEAN_ITEMS, night), lake.read(ITEM_VECTORS), settings("").neighbours)
+    staged = lake.read(STAGED_NEIGHBOURS, night).where("rank < 3 OR item_id > 'i05'")  # six items lack their third neighbour
+    assert neighbours.coverage(staged, items, {("", "shop"): 3}, 3) == (18 / 24, 6 * 2 + 18 * 5)
+
+
+def test_a_pair_that_may_not_be_counts_as_a_miss(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    """Pairs across blocks may be nearer than any within: to the recall of blocked neighbours they are worth nothing."""
+    stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t, brand=t.split()[0]) for n, t in enumerate(TITLES)])
+    how = settings('block_by = ["brand"]').neighbours
+    items = neighbours.searchable(lake.read(CLEAN_ITEMS, night), lake.read(ITEM_VECTORS), how)
+    figure, _ = neighbours.recall(items, lake.read(STAGED_NEIGHBOURS, night), how)
+    assert figure < 0.6
+
+
+def test_a_block_too_large_for_exact_search_is_refused(
+    lake: Lake, settings: Callable[[str], Settings], night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 24 * 16 * 4 - 1)
+    with pytest.raises(SettingsError, match=r"exact search takes up to .*\n  → set neighbours.block_by"):
+        stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)])
+
+
+def test_items_of_one_vector_stand_in_the_order_of_their_ids(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    """Many texts, one vector, as an encoder that knows no capitals gives them."""
+    texts = [f"{'Red' if n % 2 else 'red'} SHOE {n}" for n in range(40)]
+    vector = VECTORS["red shoe"].astype("<f4").tobytes()
+    rows = [(encoder.model_id(Path(settings("").embed.model or "")), hash_of(text), 16, vector) for text in texts]
+    lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, rows), night)
+    found = stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t) for n, t in enumerate(texts)])
+    assert [row[2] for row in found if row[0] == "i00"] == ["i01", "i02", "i03", "i04", "i05"]
+    assert [row[2] for row in found if row[0] == "i30"] == ["i00", "i01", "i02", "i03", "i04"]
 
 
 def test_a_single_item_has_no_neighbours(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
