@@ -38,7 +38,7 @@ $(READY): uv.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "no Python 3.11, 3.12 or 3.13; install one (Debian, Ubuntu: apt-get install python3)" >&2; exit 1; }
 	@[ -x $(UV) ] || $(MAKE) --no-print-directory $(UV)
 	@echo "setup: installing the packages of uv.lock"
-	@$(UV) sync --frozen --compile-bytecode --python $(PYTHON)
+	@$(UV) sync --frozen --compile-bytecode --python $(PYTHON) 2>&1 | sed '/^ [-+~] /d'
 	@.venv/bin/shelfmates setup
 	@touch $@
 

@@ -32,6 +32,7 @@ details { border-bottom: 1px solid var(--line); padding: .4rem 0; } summary { cu
 pre { background: var(--panel); margin: .4rem 0; padding: .6rem .8rem; border-radius: 4px; font-size: 13px;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 """
+_SCOPE = "The feeds alone are judged here: what was found of products and pairs, and what holds a night, is in <code>audit_results</code>."
 _HINT = "A row can have several reasons. All refused rows are in <code>quarantined_items</code>, each with its original values."
 
 
@@ -58,6 +59,7 @@ def html(night: date, run_id: str, results: Sequence[Result], figures: Iterable[
     parts = [
         f"<h1>{title}</h1>",
         _verdict(results),
+        f'<p class="soft">{_SCOPE}</p>',
         f'<p class="soft">run {escape(run_id)}</p>',
         "<h2>Sources</h2>",
         _table(("source", "rows", "quarantined", "share"), [_source(row) for row in figures]),
@@ -74,14 +76,22 @@ def html(night: date, run_id: str, results: Sequence[Result], figures: Iterable[
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
 
+class PageError(Exception):
+    """The page cannot be written where the settings want it."""
+
+
 def write(docs: str, night: date, page: str) -> str:
-    """Writes the page under the folder or address `docs`, and returns where it lies."""
+    """Writes the page under the folder or address `docs`, and returns where it lies. Raises PageError where it cannot be written."""
+    from pyarrow import ArrowInvalid, ArrowNotImplementedError
     from pyarrow.fs import FileSystem, LocalFileSystem
 
-    files, folder = FileSystem.from_uri(docs) if urlsplit(docs).scheme else (LocalFileSystem(), docs)
-    files.create_dir(f"{folder}/{night.isoformat()}", recursive=True)
-    with files.open_output_stream(f"{folder}/{night.isoformat()}/index.html") as stream:
-        stream.write(page.encode())
+    try:
+        files, folder = FileSystem.from_uri(docs) if urlsplit(docs).scheme else (LocalFileSystem(), docs)
+        files.create_dir(f"{folder}/{night.isoformat()}", recursive=True)
+        with files.open_output_stream(f"{folder}/{night.isoformat()}/index.html") as stream:
+            stream.write(page.encode())
+    except (ArrowInvalid, ArrowNotImplementedError, OSError) as error:  # no address, one that this Arrow does not know, no right or room
+        raise PageError(f"the page of {night} cannot be written to {docs}: {error}") from error
     return f"{docs}/{night.isoformat()}/index.html"
 
 
@@ -113,7 +123,7 @@ def _expectation(result: Result) -> tuple[str, ...]:
         f'<td class="{kind}">{word}</td>',
         f"<td>{escape(result.check.partition(': ')[2].replace('_', ' '))}</td>",
         f"<td>{result.grade}</td>",
-        _number("" if result.figure is None else f"{result.figure:,.4g}" if result.figure < 1000 else f"{result.figure:,.0f}"),
+        _number(result.shown),
         _number(escape(result.bound)),
         f"<td>{'' if result.figure is None else escape(result.group)}</td>",
         f"<td>{escape(result.reason)}</td>",

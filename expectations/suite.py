@@ -38,6 +38,11 @@ class Result:
         told = f"{self.group}: {self.reason}"
         return snapshot_date, run_id, self.check, self.grade, self.passed, self.figure, self.bound, told
 
+    @property
+    def shown(self) -> str:
+        """The figure for people: shares to three digits, counts whole."""
+        return "" if self.figure is None else f"{self.figure:,.0f}" if abs(self.figure) >= 1000 else f"{self.figure:.3g}"
+
     @classmethod
     def stored(cls, row: Any) -> "Result":
         """The result back from its row of `audit_results`."""
@@ -46,7 +51,7 @@ class Result:
 
     def __str__(self) -> str:
         where = "" if self.group == WHOLE else f" ({self.group})"
-        measured = "was not measured" if self.figure is None else f"is {self.figure:,.6g}"
+        measured = "was not measured" if self.figure is None else f"is {self.shown}"
         return f"{self.check}{where} {measured}, expected {self.bound}: {self.reason}"
 
 

@@ -16,7 +16,18 @@ from pyarrow import fs
 
 DATE = "{date}"
 _WILD = re.compile(r"(\{date\}|\*)")
-_SECRET = re.compile(r"(?i)(?<=password=)[^;&]*|(?<=pwd=)[^;&]*|(?<=://)[^/@]+(?=@)")
+_SECRETS = tuple(
+    re.compile(rf"(?i)({kept}){secret}")
+    for kept, secret in (
+        (r"s3[an]?://", r"[^/@:\s]*:[^@\s]+(?=@)"),  # a secret key may hold slashes
+        (r"://", r"[^/@:;?\s]*(?::(?!\d+[/;?,])[^@\s]+(?:@[^/@;?\s]+)*)?(?=@)"),  # but host:8020/a@b is no user
+        (r"jdbc:oracle:\w+:", r'(?:"[^"]*"|[^"@\s])+(?=@)'),
+        (
+            r"(?:passw|passphrase|pwd|secret|token|signature|credential|(?:access|account|api|private)[_.-]?key)[\w.-]*=|\bsig=",
+            r"(?!\*{3})(?:\{(?:[^}]|\}\})*\}|[^;&\n]*)",  # of what is masked already, the text after it stays
+        ),
+    )
+)
 _CHUNK = 1 << 20  # bytes read at a time
 
 
@@ -38,8 +49,10 @@ def dates(pattern: str) -> list[datetime.date]:
 
 
 def shown(address: str) -> str:
-    """The address without passwords, fit for tables and messages."""
-    return _SECRET.sub("***", address)
+    """The address, or a message that holds one, without passwords, keys and tokens: fit for tables and people."""
+    for secret in _SECRETS:
+        address = secret.sub(r"\1***", address)
+    return address
 
 
 def beside(address: str) -> list[str]:

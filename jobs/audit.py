@@ -85,6 +85,6 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         )
     checks = [*of_validate, *results]
     broken = [result for result in checks if not result.passed]
-    warned = "".join(f", warned of {result.check} ({result.figure:.3g})" for result in broken)
+    warned = "".join(f", warned of {result.check} ({result.shown}, expected {result.bound})" for result in broken)
     figures = {name: result.figure for name, result in (("recall", recall), ("coverage", coverage)) if result.figure is not None}
     return Counts(len(checks), len(checks), "checks", figures, note=f"{len(checks) - len(broken)} passed{warned}")

@@ -4,8 +4,6 @@ Nothing is refused here: every raw row of the night is quarantined, folded or cl
 add up. Two to three seconds of one core for 10,000 rows.
 """
 
-from functools import partial
-
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -15,14 +13,6 @@ from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, QUARANTINED_ITEMS, RAW_ITEMS
-
-KEY = ["source", "file", "row"]
-
-
-def parsed_items(raw: DataFrame, settings: Settings) -> DataFrame:
-    """Raw rows -> parsed rows. A feed of one file lies in one piece: it is dealt out again, so that every core parses."""
-    dealt = raw.select(*KEY, "fault", "values").repartition(*KEY)
-    return dealt.mapInArrow(partial(item.parse_batches, settings=settings), item.PARSED_DDL)
 
 
 def products(parsed: DataFrame, settings: Settings, night: Night) -> DataFrame:
@@ -62,11 +52,11 @@ def counted(found: DataFrame) -> dict[str, int]:
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     raw, refused = lake.read(RAW_ITEMS, night), lake.read(QUARANTINED_ITEMS, night)
-    valid = raw.join(refused.select(*KEY), KEY, "left_anti")
-    found = products(parsed_items(valid, settings), settings, night).persist()
+    valid = raw.join(refused.select(*item.KEY), item.KEY, "left_anti")
+    found = products(item.parsed(valid, settings), settings, night).persist()
     figures = counted(found)
     rows_in, rows_refused = raw.count(), refused.count()
-    check(rows_in, rows_refused, figures)
+    check(night, rows_in, rows_refused, figures)
     lake.delete(AUDIT_RESULTS, night, night.verdict)
     lake.replace(CLEAN_ITEMS, found, night)
     found.unpersist()
@@ -81,8 +71,10 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     )
 
 
-def check(rows_in: int, refused: int, figures: dict[str, int]) -> None:
+def check(night: Night, rows_in: int, refused: int, figures: dict[str, int]) -> None:
     """Raises ContractError unless every raw row is accounted for and every product can be stored."""
+    if rows_in == 0:
+        raise ContractError(f"raw_items has no rows of {night.date}", "run ingest and validate for this date first")
     if figures["unfit"]:
         raise ContractError(
             f"{figures['unfit']:,} products have no id, no title or rows that contradict each other, which validate should have refused",

@@ -80,7 +80,7 @@ def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
         one = commands.add_parser(
             stage, parents=[night], help=what, description=f"{stage}: {what}. Further stages may follow, in the order of a night."
         )
-        one.add_argument("then", nargs="*", choices=[*STAGES, []], metavar="STAGE", help="further stages to run in the same Spark session")
+        one.add_argument("then", nargs="*", type=_stage, metavar="STAGE", help="further stages to run in the same Spark session")
         one.set_defaults(command=_stages, stages=[stage])
 
 
@@ -92,7 +92,9 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Runs SQL over the tables by their names; vectors are in the view item_vectors_unpacked.",
     )
     sql.add_argument("query", help='for instance "SELECT count(*) FROM neighbours"; SHOW TABLES lists what there is')
-    sql.add_argument("--at", metavar="DATE|VERSION", help="only the night of this date, or the tables as of this version number")
+    sql.add_argument(
+        "--at", metavar="DATE|VERSION", help="only the night of this date, or the tables as of this version; each table counts its own"
+    )
     sql.add_argument("--format", choices=["table", "csv", "json"], default="table", help="how rows are printed (default: table)")
     sql.set_defaults(command=_sql)
     evaluate = commands.add_parser(
@@ -134,6 +136,12 @@ def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
     doctor.set_defaults(command=_doctor)
     setup = commands.add_parser("setup", help="fetch what is missing of Java, the Delta jars and the JVM's class-data archive")
     setup.set_defaults(command=_setup)
+
+
+def _stage(text: str) -> str:
+    if text not in STAGES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a stage; there are {', '.join(STAGES)}")
+    return text
 
 
 def _date(text: str) -> datetime.date:

@@ -14,6 +14,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -58,7 +59,7 @@ def files(name: str, source: Source, date: datetime.date) -> list[str]:
         if not found:
             raise _absent(name, source, date)
     except (pa.ArrowInvalid, PermissionError) as error:
-        raise _at(name, source, f"it is no address that can be read: {error}", f"mend sources.{name}.path") from error
+        raise _at(name, source, f"it is no address that can be read: {address.shown(str(error))}", f"mend sources.{name}.path") from error
     except OSError as error:
         raise TransientError(
             f"source {name!r}: {address.shown(source.path)}: {error}", "see that the storage answers, then run it again"
@@ -228,23 +229,27 @@ def _parquet(key: str, source: Source, file: str) -> Iterator[Shape]:
             names = opened.schema_arrow.names
             header.check(key, source.columns.mapped(), names)
             for batch in opened.iter_batches(PARQUET_ROWS):
-                for fields in zip(*map(_column_texts, batch.columns), strict=True):
+                for fields in zip(*map(column_texts, batch.columns), strict=True):
                     yield {name: field for name, field in zip(names, fields, strict=True) if field is not None}, None
         except (pa.ArrowInvalid, OSError) as error:  # Arrow raises either for damaged pages
             raise _FaultyFileError(f"it is not a whole Parquet file: {error}", f"{AGAIN}, or set {key}.format", above=True) from error
 
 
-def _column_texts(column: pa.Array) -> list[str | None]:
-    """Arrow's text of numbers, dates and booleans; binary as hexadecimal digits; lists and structs as compact JSON."""
+def column_texts(column: pa.Array) -> list[str | None]:
+    """Arrow's text of dates and booleans; numbers without exponent, a whole one without ".0"; binary as hexadecimal digits; what is nested
+    as compact JSON."""
     kind = column.type
     if pa.types.is_nested(kind):
+        objects = "lossy" if pa.types.is_map(kind) and pa.types.is_string(kind.key_type) else None  # no more than one value for a key
         return [
             None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-            for value in column.to_pylist()
+            for value in column.to_pylist(maps_as_pydicts=objects)
         ]
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return [None if value is None else value.hex() for value in column.to_pylist()]
     texts: list[str | None] = pc.cast(column, pa.string()).to_pylist()
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):  # Arrow writes 4.006381333931e+12 and 0E-10
+        return [format(Decimal(text), "f") if text is not None and "e" in text.lower() else text for text in texts]
     return texts
 
 

@@ -100,17 +100,23 @@ class _Catalogue:
 
 
 def generate(folder: Path, items: int, nights: int, start: date, seed: int = 0, dirt: float = 0.02, change: float = 0.01) -> Summary:
-    """Writes the catalogue into `folder`, over what was there of these nights.
+    """Writes the catalogue into `folder`, over what was there of its nights.
 
     `items` counts the shop's products on the first night; the market lists a quarter as many, 60 % of them the shop's. `dirt` is the share
     of products that are listed with a fault, `change` the share that differs from one night to the next: added, changed, deleted and
-    repriced in equal parts. Raises SettingsError on an impossible argument or a folder that cannot be written.
+    repriced in equal parts. Raises SettingsError on an impossible argument, a folder that cannot be written, or one with settings that are
+    not the catalogue's.
     """
     _check(items, nights, start, dirt, change)
     catalogue = _Catalogue(items, seed, round(dirt * MILLION), round(change * MILLION))
+    settings, example = folder / "shelfmates.toml", Path(__file__).with_name("example.toml")
     try:
+        if settings.exists() and settings.read_bytes() != example.read_bytes():
+            raise SettingsError(
+                f"{settings} is there, and is not the catalogue's", "name another folder with --out, or move that file away"
+            )
         (folder / "truth").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(__file__).with_name("example.toml"), folder / "shelfmates.toml")
+        shutil.copyfile(example, settings)
         feeds = [feed for night in range(nights) for feed in _write_night(folder, catalogue, night, start + timedelta(days=night))]
         matches = _write_matches(folder / "truth" / "matches.csv", catalogue, nights - 1)
     except OSError as error:

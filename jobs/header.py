@@ -50,10 +50,11 @@ def check(key: str, wanted: dict[str, str], columns: list[str]) -> None:
     if missing:
         listed = ", ".join(map(repr, columns[:SHOWN])) + (f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else "")
         found = f"there is no column {', '.join(map(repr, missing.values()))}; there are {listed}"
-        raise HeaderError(found, "; ".join(_remedy(key, field, column, columns) for field, column in missing.items()))
+        free = [column for column in columns if column not in wanted.values()]
+        raise HeaderError(found, "; ".join(_remedy(key, field, column, free) for field, column in missing.items()))
 
 
 def _remedy(key: str, field: str, column: str, columns: list[str]) -> str:
     alike = {other.casefold(): other for other in columns}
-    nearest = difflib.get_close_matches(column.casefold(), list(alike), n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(column.casefold(), list(alike), n=1, cutoff=0.7)
     return f'set {key}.columns.{field} = "{alike[nearest[0]]}"' if nearest else f"set {key}.columns.{field} to the right one"

@@ -22,14 +22,14 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BinaryType, MapType, StructField, StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
 from jobs import address, feed, header
 from jobs.errors import ShelfmatesError, SourceError, TransientError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings, Source
-from jobs.tables import RAW_ITEMS
+from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 BATCH_ROWS = 1000  # handed to Spark at a time: a few megabytes where descriptions are long
 LONG_WORK = 100_000  # rows from which a line of progress is worth printing
@@ -87,7 +87,8 @@ def file_rows(spark: SparkSession, files: list[Part]) -> DataFrame:
         while taken := list(itertools.islice(rows, BATCH_ROWS)):
             yield _batch(part, taken)
         if address.fingerprint(part.address)[0] != part.sha256:
-            raise TransientError(f"{part.address} changed while it was read", "run ingest again when its supplier has finished")
+            changed = f"{address.shown(part.address)} changed while it was read"
+            raise TransientError(changed, "run ingest again when its supplier has finished")
 
     return _task_per_file(spark, len(files), read, _ROWS)
 
@@ -128,7 +129,7 @@ def table_of(spark: SparkSession, name: str, source: Source, date: datetime.date
     try:
         frame = _opened(spark, source, date)
         header.check(f"sources.{name}", source.columns.mapped(), frame.columns)
-        values = frame.select(*map(_text, frame.schema.fields)).persist()
+        values = _texts(frame).persist()
         content = F.sum(_hash(values).cast("decimal(38,0)"))
         buckets = values.groupBy(_bucket(values).alias("bucket")).agg(F.count("*").alias("rows"), content.alias("content")).collect()
     except header.HeaderError as error:
@@ -136,10 +137,10 @@ def table_of(spark: SparkSession, name: str, source: Source, date: datetime.date
     except (AnalysisException, Py4JJavaError) as error:
         if isinstance(error, AnalysisException) and error.getCondition() == "FAILED_JDBC.CONNECTION":
             raise TransientError(
-                f"source {name!r}, {shown}: {_first_line(error)}", f"see that the database answers, or mend sources.{name}.path"
+                f"source {name!r}, {shown}: {_first_line(error, source)}", f"see that the database answers, or mend sources.{name}.path"
             ) from error
         remedy = f"mend sources.{name}.path" + (f" or sources.{name}.table" if source.format == "jdbc" else "")
-        raise SourceError.at(name, shown, address.shown(_first_line(error)), remedy) from error
+        raise SourceError.at(name, shown, _first_line(error, source), remedy) from error
     if not buckets:
         raise SourceError.at(name, shown, "it holds no row", "see that the table of this night is filled")
     rows = {found.bucket: found.rows for found in buckets}
@@ -187,19 +188,22 @@ def _column(name: str) -> Column:
     return F.col(f"`{name.replace('`', '``')}`")
 
 
-def _text(field: StructField) -> Column:
-    """The column as text, as `feed` writes Parquet: binary as hexadecimal digits, nested values as JSON."""
-    column = _column(field.name)
-    if isinstance(field.dataType, BinaryType):
-        column = F.lower(F.hex(column))
-    elif isinstance(field.dataType, ArrayType | MapType | StructType):
-        column = F.to_json(column)
-    return column.cast("string").alias(field.name)
+def _texts(frame: DataFrame) -> DataFrame:
+    """Every column as text, by the function that reads Parquet: a table's values are those that a file of it would give."""
+    names = frame.columns
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_arrays([pa.array(feed.column_texts(column), pa.string()) for column in batch.columns], names=names)
+
+    placed = frame.toDF(*(f"column{at}" for at in range(len(names))))  # mapInArrow takes the dot in a name for a field of a struct
+    return placed.mapInArrow(read, StructType([StructField(name, StringType()) for name in names]))
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception, source: Source) -> str:
+    """The beginning of what Spark says, without the secrets of the source's address."""
     message = str(error.java_exception.getMessage()) if isinstance(error, Py4JJavaError) else str(error)
-    return message.strip().splitlines()[0]
+    return address.shown(message.strip().splitlines()[0].replace(source.path, address.shown(source.path)))
 
 
 def _raise_together(errors: list[ShelfmatesError]) -> None:
@@ -232,6 +236,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     frames = [file_rows(spark, files)] if files else []
     frames += map(table_rows, tables)
     rows = reduce(DataFrame.unionAll, frames).withColumn("snapshot_date", F.lit(night.date)).select(*RAW_ITEMS.column_names)
+    lake.delete(AUDIT_RESULTS, night, f"({night.of_this_run} OR {night.verdict})")  # new rows: no verdict on the old ones holds
     try:
         lake.replace(RAW_ITEMS, rows, night, empty=True)  # it is not: each part was found to hold rows, and a look would read them again
     except PythonException as error:

@@ -8,16 +8,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fnmatch import translate
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from hashlib import sha256
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from jobs import price, text
 from jobs.errors import ContractError
 from jobs.settings import Clean, Settings, Source
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 _GTIN_LENGTHS = (8, 12, 13, 14)
 
@@ -49,8 +52,15 @@ PARSED_DDL = (
     "price decimal(18,2), currency string, price_fault string, gtin string, model string, image string, attributes map<string,string>, "
     "content string, repaired boolean, text string"
 )
+KEY = ["source", "file", "row"]  # of a raw row, within its night
 _ARROW = {"price": pa.decimal128(18, 2), "attributes": pa.map_(pa.string(), pa.string()), "repaired": pa.bool_()}
 _ITEM_FIELDS = [pa.field(name, _ARROW.get(name, pa.string())) for name in Item._fields]
+
+
+def parsed(raw: "DataFrame", settings: Settings) -> "DataFrame":
+    """Rows of raw_items -> rows of PARSED_DDL. A feed of one file lies in one piece: it is dealt out again, so that every core parses."""
+    dealt = raw.select(*KEY, "fault", "values").repartition(*KEY)
+    return dealt.mapInArrow(partial(parse_batches, settings=settings), PARSED_DDL)
 
 
 def parse_batches(batches: Iterable[pa.RecordBatch], settings: Settings) -> Iterator[pa.RecordBatch]:

@@ -86,13 +86,18 @@ def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
         entry.outcome = "ok"
     except Exception as error:
         own = ShelfmatesError.told_in(str(error)) if isinstance(error, PythonException) else None  # raised by a Python worker
-        entry.outcome = f"{type(own or error).__name__}: {(str(own or error).splitlines() or [''])[0]}"
+        entry.outcome = f"{type(own or error).__name__}: {_told(own or error)}"
         if own:
             raise own from error
         raise
     finally:
         entry.seconds = time.monotonic() - began
         entry.peak_memory_mb = peak_memory_mb()
+
+
+def _told(error: Exception) -> str:
+    """All that an error of ours found, on one line; the first line of any other."""
+    return " ".join(error.found.split()) if isinstance(error, ShelfmatesError) else (str(error).splitlines() or [""])[0]
 
 
 def _record(lake: "Lake", settings: Settings, night: Night, entries: list[Entry]) -> None:

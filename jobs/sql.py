@@ -6,11 +6,14 @@
 import csv
 import io
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.errors import SettingsError, ToolchainError
+from jobs.errors import ContractError, SettingsError, ToolchainError
 from jobs.settings import Settings
 from jobs.tables import ITEM_VECTORS, TABLES, Table
 
@@ -19,10 +22,15 @@ if TYPE_CHECKING:
 
 
 def answer(settings: Settings, query: str, at: str | None = None, form: str = "table") -> str:
-    """The query's rows as text: a table for people, csv or json for programs. Raises SettingsError for SQL that DuckDB refuses."""
+    """The query's rows as text: a table for people, csv or json for programs.
+
+    Raises SettingsError for SQL that DuckDB refuses, and for a version that a table of the query has not reached.
+    """
     import duckdb
 
     connection = connect(settings, at)
+    if at is not None and at.isdecimal():
+        _check_reached(settings, query, int(at))
     try:
         result = connection.sql(query)
         if result is None:  # a statement without rows
@@ -33,7 +41,8 @@ def answer(settings: Settings, query: str, at: str | None = None, form: str = "t
 
 
 def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
-    """A DuckDB connection that sees the lake's tables: the newest, the night of a date, or those of a version number."""
+    """A DuckDB connection that sees the lake's tables: the newest, the night of a date, or those of a version number, where a table that
+    has not reached it is its newest. Raises ContractError where one cannot be read."""
     import duckdb
     import duckdb_extension_delta
     from duckdb import func
@@ -48,18 +57,53 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
             f"there are no tables under {root}", "run a night first, for instance `shelfmates run --date YYYY-MM-DD`, or set lake.root"
         )
     for table in present:
-        connection.execute(f'CREATE VIEW "{table.name}" AS {_selection(f"{root}/{table.name}", table, at)}')
+        with _readable():
+            connection.execute(f'CREATE VIEW "{table.name}" AS {_selection(f"{root}/{table.name}", table, at)}')
     connection.create_function("floats", _floats, ["BLOB"], "FLOAT[]", type=func.ARROW)
     if ITEM_VECTORS in present:
         connection.execute("CREATE VIEW item_vectors_unpacked AS SELECT * REPLACE (floats(vector) AS vector) FROM item_vectors")
     return connection
 
 
+def rows(connection: "DuckDBPyConnection", query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """The rows of a query of the program's own. Raises ContractError where a table of it is absent or damaged."""
+    with _readable():
+        return connection.execute(query, values).fetchall()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    import duckdb
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
+    except (duckdb.Error, DeltaError) as error:
+        raise ContractError(
+            f"the lake's tables cannot be read: {str(error).splitlines()[0]}",
+            "see that lake.root is right; `shelfmates prepare` creates absent tables, damaged ones must be restored from a copy",
+        ) from error
+
+
+def _check_reached(settings: Settings, query: str, version: int) -> None:
+    """Raises SettingsError where a table that the query names is younger than the version."""
+    for name in TABLES:
+        if not re.search(rf"\b{name}(_unpacked)?\b", query, re.IGNORECASE):
+            continue
+        with _readable():
+            newest = _history(f"{settings.lake.root.rstrip('/')}/{name}")[0]["version"]
+        if version > newest:
+            raise SettingsError(
+                f"--at {version}: {name} has no such version, its newest is {newest}",
+                "each table counts its own versions, one a commit; for a night write its date like 2026-11-20",
+            )
+
+
 def _selection(path: str, table: Table, at: str | None) -> str:
     quoted = path.replace("'", "''")
     if at is None:
         return f"SELECT * FROM delta_scan('{quoted}')"
-    if at.isdigit():
+    if at.isdecimal():
         return f"SELECT * FROM delta_scan('{quoted}', version = {min(int(at), _history(path)[0]['version'])})"
     try:
         night = date.fromisoformat(at)

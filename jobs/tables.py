@@ -174,7 +174,7 @@ RUNS = Table(
         Column("stage", "string", "the stage", required=True),
         Column("started_at", "timestamp", "when the stage began, UTC", required=True),
         Column("seconds", "double", "how long it worked, start-up apart", required=True),
-        Column("outcome", "string", "ok, or the error's first line", required=True),
+        Column("outcome", "string", "ok, or what the error found", required=True),
         Column("rows_in", "bigint", "rows read"),
         Column("rows_out", "bigint", "rows written"),
         Column("peak_memory_mb", "double", "largest resident size of the driver, its JVM and its Python workers so far"),

@@ -5,7 +5,9 @@ Spark's own (`pyspark/jars`), without their dependencies: Spark has these alread
 The archive holds the parsed classes of one Delta write and read: a session with it reaches its first table in half the time.
 """
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,18 +78,21 @@ def java() -> str:
     if not command or not Path(command).is_file():
         raise ToolchainError(f"no Java {'at JAVA_HOME=' + home if home else 'on the PATH'}; Spark needs {JAVA_MINIMUM} or newer", remedy)
     version = _java_version(command)
-    if version < JAVA_MINIMUM:
+    if int(version.split(".")[0]) < JAVA_MINIMUM:
         raise ToolchainError(f"{command} is Java {version}; Spark needs {JAVA_MINIMUM} or newer", remedy)
     return command
 
 
-def _java_version(command: str) -> int:
-    printed = subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stderr
-    quoted = printed.partition('"')[2].partition('"')[0]  # openjdk version "17.0.15"
-    major = quoted.split(".")[0]
-    if not major.isdigit():
+def _java_version(command: str) -> str:
+    printed = _java_says(command)
+    version = printed.partition('"')[2].partition('"')[0]  # openjdk version "17.0.15"
+    if not version.split(".")[0].isdigit():
         raise ToolchainError(f"{command} -version says {printed.strip()[:200]!r}", "set JAVA_HOME to a working Java")
-    return int(major)
+    return version
+
+
+def _java_says(command: str) -> str:
+    return subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stderr
 
 
 def missing_jars() -> list[str]:
@@ -112,6 +117,8 @@ def set_up() -> None:
         print("setup: recording the JVM's class-data archive (about a minute, once)", flush=True)
         _record_archive(archive)
     (folder / "jvm-options").write_text(jvm_options(f"-XX:SharedArchiveFile={archive}") + "\n", encoding="utf-8")
+    for stale in set(folder.glob("classes-*.jsa")) - {archive}:
+        stale.unlink()
     print(f"setup: ready, archive of {archive.stat().st_size / 1e6:.0f} MB", flush=True)
 
 
@@ -128,8 +135,13 @@ def use_jvm_options() -> None:
 
 
 def archive_of(command: str) -> Path:
-    """Where the class-data archive of this Java lies; another Java cannot use it, so the name holds the version."""
-    return files() / f"classes-{_java_version(command)}.jsa"
+    """Where the class-data archive of this Java and these jars lies. The JVM passes over one that was recorded by another build of Java, or
+    with a jar of another name, place, size or time, and says nothing, so the name changes with each of them."""
+    jars = spark_home() / "jars"
+    stated = sorted((jar.name, jar.stat().st_size, int(jar.stat().st_mtime)) for jar in jars.glob("*.jar"))
+    builds = re.findall(r"\(build ([^,)]+)", _java_says(command))  # the same version may be built twice: 17.0.15+6-Debian-1deb12u1
+    fingerprint = hashlib.sha256(f"{builds} {jars} {stated}".encode()).hexdigest()[:12]
+    return files() / f"classes-{_java_version(command)}-{fingerprint}.jsa"
 
 
 def _install_java() -> None:
@@ -190,9 +202,10 @@ def jvm_options(archive_option: str) -> str:
     """What a local driver's JVM is started with.
 
     TieredStopAtLevel=1: the heavy work is in Python, and the full compiler costs more in a short night than it gains.
-    SerialGC: two cores and a small heap. Xlog: an archive that cannot be used (another Java) costs time, not correctness.
+    SerialGC: two cores and a small heap. ReservedCodeCacheSize: the first compiler's own 48 MB are full before a whole night is over, and
+    nothing is compiled from then on. Xlog: an archive that cannot be used (another Java) costs time, not correctness.
     """
     return (
-        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off "
+        "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off "
         f"-Dlog4j2.configurationFile={files() / 'log4j2.properties'} {archive_option}"
     )

@@ -8,7 +8,6 @@ is mended here. Two seconds of one core for 10,000 rows, and a few for the verdi
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
 from pyspark.errors import (
@@ -33,7 +32,6 @@ from jobs.night import Counts, Night
 from jobs.settings import RowRule, Settings, Validate
 from jobs.tables import AUDIT_RESULTS, QUARANTINED_ITEMS, RAW_ITEMS
 
-KEY = ["source", "file", "row"]
 # a title with one of these characters names something, however short it is: 茶 is a word
 _WORD_CHARACTERS = r"[\p{IsHan}\p{IsHiragana}\p{IsKatakana}\p{IsHangul}]"
 _BREAKS = (ArithmeticException, ArrayIndexOutOfBoundsException, DateTimeException, NumberFormatException, SparkRuntimeException)
@@ -50,12 +48,6 @@ class Reason(StrEnum):
     NEGATIVE_PRICE = "price is negative"
     ZERO_PRICE = "price is zero"
     CONTRADICTION = "rows of one id contradict each other"
-
-
-def parsed_items(raw: DataFrame, settings: Settings) -> DataFrame:
-    """Raw rows -> parsed rows. A feed of one file lies in one piece: it is dealt out again, so that every core parses."""
-    dealt = raw.select(*KEY, "fault", "values").repartition(*KEY)
-    return dealt.mapInArrow(partial(item.parse_batches, settings=settings), item.PARSED_DDL)
 
 
 def row_rules(rules: Validate) -> list[tuple[str, Column]]:
@@ -94,14 +86,14 @@ def judged(parsed: DataFrame, rules: Validate) -> DataFrame:
     predicates = [*row_rules(rules), *own_rules(parsed, rules.rules)]
     reasons = F.array_compact(F.array(F.col("price_fault"), *(F.when(predicate, F.lit(str(reason))) for reason, predicate in predicates)))
     flags = [F.expr(sql).alias(flag) for flag, sql in raw_items.FLAGS.items()]
-    rows = parsed.select(*KEY, "id", "content", reasons.alias("own_reasons"), *flags).withColumn("valid", F.size("own_reasons") == 0)
+    rows = parsed.select(*item.KEY, "id", "content", reasons.alias("own_reasons"), *flags).withColumn("valid", F.size("own_reasons") == 0)
     # rows that are refused already stand alone: a million of them without id would make one giant group
     alone = F.concat_ws("#", "file", F.col("row").cast("string"))
     same_id = Window.partitionBy("source", "valid", F.when(F.col("valid"), F.col("id")).otherwise(alone))
     contradiction = F.min("content").over(same_id) != F.max("content").over(same_id)
     added = F.when(contradiction, F.array(F.lit(str(Reason.CONTRADICTION)))).otherwise(F.array())
     return rows.select(
-        *KEY,
+        *item.KEY,
         "id",
         F.concat("own_reasons", added).alias("reasons"),
         *raw_items.FLAGS,
@@ -112,14 +104,16 @@ def judged(parsed: DataFrame, rules: Validate) -> DataFrame:
 
 def quarantined(raw: DataFrame, rows: DataFrame, settings: Settings) -> DataFrame:
     """The refused rows as `quarantined_items` holds them."""
-    refused = rows.where("quarantined").select(*KEY, F.expr(item.id_sql(settings)).alias("item_id"), "reasons")
+    refused = rows.where("quarantined").select(*item.KEY, F.expr(item.id_sql(settings)).alias("item_id"), "reasons")
     values = F.to_json("values", {"ignoreNullFields": "false"}).alias("values")
-    return raw.join(refused, KEY).select("snapshot_date", *KEY, "item_id", "reasons", values)
+    return raw.join(refused, item.KEY).select("snapshot_date", *item.KEY, "item_id", "reasons", values)
 
 
 def refusals(table: DataFrame) -> list[page.Refusal]:
     """Quarantined rows counted by source and reason, each with a few examples. One Spark job over the refused rows."""
-    one_reason = table.select(*KEY, F.left("values", F.lit(page.EXAMPLE_CHARACTERS)).alias("values"), F.explode("reasons").alias("reason"))
+    one_reason = table.select(
+        *item.KEY, F.left("values", F.lit(page.EXAMPLE_CHARACTERS)).alias("values"), F.explode("reasons").alias("reason")
+    )
     group = Window.partitionBy("source", "reason")
     ranked = one_reason.withColumn("rows", F.count(F.lit(1)).over(group)).withColumn("n", F.row_number().over(group.orderBy("file", "row")))
     found: dict[tuple[str, str], page.Refusal] = {}
@@ -133,7 +127,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     load_ahead()
     rules = settings.validate_
     raw = lake.read(RAW_ITEMS, night)
-    rows = judged(parsed_items(raw, settings), rules).persist()
+    rows = judged(item.parsed(raw, settings), rules).persist()
     with _own_rules_named(rules):
         figures = raw_items.figures(rows, {name: source.columns.mapped() for name, source in settings.sources.items()})
     lake.replace(QUARANTINED_ITEMS, quarantined(raw, rows, settings), night, empty=True)

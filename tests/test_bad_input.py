@@ -197,7 +197,7 @@ def test_a_small_feed_is_recorded_then_held(shop: Shop) -> None:
     with pytest.raises(HeldError) as held:
         shop.work(BAD, list(STAGES), {})
     failed = shop.lake.read(AUDIT_RESULTS, BAD).where("NOT passed AND grade = 'fail'").collect()
-    assert [row["check"] for row in failed] == ["night: rows against last night"]
+    assert [row["check"] for row in failed] == ["night: items against last night"]
     with pytest.raises(HeldError, match="is held"):
         shop.work(BAD, ["publish"], {})
     check(SMALL, shop.row(SMALL, "a held night", str(held.value)))

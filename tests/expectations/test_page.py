@@ -52,3 +52,11 @@ def test_write_replaces_the_nights_page(tmp_path: Path) -> None:
     assert Path(address).read_text(encoding="utf-8") == "second"
     assert page.write((tmp_path / "docs").as_uri(), NIGHT, "third").startswith("file://")
     assert Path(address).read_text(encoding="utf-8") == "third"
+
+
+@pytest.mark.parametrize("docs", ["s3a://bucket/docs", "nothing://docs", "{folder}/file/docs"])
+def test_where_no_page_can_be_written(docs: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    docs = docs.format(folder=tmp_path)
+    with pytest.raises(page.PageError, match=f"the page of 2026-01-05 cannot be written to {docs}: "):
+        page.write(docs, date(2026, 1, 5), "page")

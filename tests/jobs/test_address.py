@@ -58,8 +58,33 @@ def test_content_is_unzipped_and_the_fingerprint_is_of_what_is_stored(tmp_path: 
         ("jdbc:postgresql://db/shop?user=u&password=p&ssl=true", "jdbc:postgresql://db/shop?user=u&password=***&ssl=true"),
         ("jdbc:sqlserver://db;Password=p;x=y", "jdbc:sqlserver://db;Password=***;x=y"),
         ("s3://key:secret@bucket/feeds/a.csv", "s3://***@bucket/feeds/a.csv"),
-        ("s3://bucket/feeds/a@b.csv", "s3://bucket/feeds/a@b.csv"),
+        ("s3://KEY:a/b@bucket/feeds/a.csv", "s3://***@bucket/feeds/a.csv"),  # secret keys may hold slashes,
+        ("s3a://KEY:12/b+c=@bucket/a.csv", "s3a://***@bucket/a.csv"),  # and begin like a port
+        ("jdbc:mysql://u:p/w@db:3306/shop", "jdbc:mysql://***@db:3306/shop"),
+        ("jdbc:mysql://u:p@w@db/shop?user=a@b", "jdbc:mysql://***@db/shop?user=a@b"),
+        ("jdbc:oracle:thin:scott/tiger@//db:1521/shop", "jdbc:oracle:thin:***@//db:1521/shop"),
+        ('jdbc:oracle:oci:scott/"ti@ger"@db', "jdbc:oracle:oci:***@db"),
+        ("jdbc:sqlserver://db;password={a;b}}&c};ssl=true", "jdbc:sqlserver://db;password=***;ssl=true"),
+        ("jdbc:derby:erp;password=two words;create=true", "jdbc:derby:erp;password=***;create=true"),
+        ("https://host/a.csv?sv=1&sig=a%2Fb%3D&se=2", "https://host/a.csv?sv=1&sig=***&se=2"),
+        ("s3://bucket/a?access_key=K&secret_key=s&region=eu", "s3://bucket/a?access_key=***&secret_key=***&region=eu"),
+        ("s3://b/a?X-Amz-Signature=s&X-Amz-Security-Token=t", "s3://b/a?X-Amz-Signature=***&X-Amz-Security-Token=***"),
+        ("jdbc:x://db?sslpassword=p&trustStorePassword=q", "jdbc:x://db?sslpassword=***&trustStorePassword=***"),
+        *[
+            (plain, plain)  # nothing in it is secret
+            for plain in (
+                "s3://bucket/feeds/a@b.csv",
+                "s3://bucket/2026:01/a@b.csv",
+                "hdfs://node:8020/feeds/a@b.csv",
+                "jdbc:oracle:thin:@db:1521:shop",
+                "jdbc:sqlserver://db:1433;user=u@firm.example",
+                "/feeds/{date}/design=a&key=b.csv",
+            )
+        ],
     ],
 )
-def test_shown_addresses_hold_no_password(secret: str, shown: str) -> None:
-    assert address.shown(secret) == shown
+def test_shown_addresses_hold_no_secret(secret: str, shown: str) -> None:
+    found = address.shown(secret)
+    assert found == shown
+    assert address.shown(found) == found
+    assert address.shown(f"cannot open {found} on this machine") == f"cannot open {found} on this machine"

@@ -1,11 +1,12 @@
 """Cleaning: what rows become (golden tables), and that every raw row is accounted for."""
 
 from collections.abc import Callable
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs import clean
+from jobs import clean, item
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
@@ -38,7 +39,7 @@ def stored(lake: Lake, night: Night, *titles: tuple[str, str]) -> None:
 @pytest.mark.parametrize("case", cases.of("clean"), ids=lambda case: case.folder.name)
 def test_golden(case: cases.Case, lake: Lake, night: Night) -> None:
     raw = lake.frame(RAW_ITEMS, case.raw(night))
-    found = clean.products(clean.parsed_items(raw, case.settings), case.settings, night)
+    found = clean.products(item.parsed(raw, case.settings), case.settings, night)
     assert found.columns == CLEAN_ITEMS.column_names
     rows = [row.asDict() for row in found.collect()]
     assert {len(row.pop("content_hash")) for row in rows} == {64}
@@ -67,6 +68,12 @@ def test_rows_that_validate_should_have_refused(
     assert lake.read(CLEAN_ITEMS, night).isEmpty()
 
 
-def test_a_sum_that_does_not_come_out() -> None:
+def test_a_night_that_was_not_ingested(spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night) -> None:
+    stored(lake, Night(date(2026, 1, 4), "before"), ("1", "Chair"))
+    with pytest.raises(ContractError, match=r"raw_items has no rows of 2026-01-05\n  → run ingest and validate for this date first"):
+        clean.run(spark, lake, settings_of(SHOP), night)
+
+
+def test_a_sum_that_does_not_come_out(night: Night) -> None:
     with pytest.raises(ContractError, match=r"10 raw rows, but 1 quarantined \+ 2 folded \+ 6 clean"):
-        clean.check(10, 1, {"items": 6, "folded": 2, "unfit": 0})
+        clean.check(night, 10, 1, {"items": 6, "folded": 2, "unfit": 0})

@@ -165,6 +165,14 @@ REFUSED = [
         "no column 'id', 'title'; there are 'ID', 'titel', 'price'",
         'sources.shop.columns.id = "ID"; set sources.shop.columns.title = "titel"',
     ),
+    (
+        "mapped column like one of another field",
+        b"artnr,title,price\n1,Lamp,5\n",
+        {"columns": {"id": "titel", "title": "title"}},
+        None,
+        "no column 'titel'; there are 'artnr', 'title', 'price'",
+        "set sources.shop.columns.id to the right one",
+    ),
     ("repeated column", b"id,title,price,title\n1,a,5,b\n", {}, None, "names 'title' more than once", "rename"),
     ("old Mac lines", CSV.replace(b"\n", b"\r"), {}, None, "the header cannot be split", "LF or CRLF"),
     (

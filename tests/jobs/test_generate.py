@@ -283,6 +283,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         generate(tmp_path / "out", items=100, nights=1, start=START)
 
 
+def test_settings_of_the_users_own_stay(tmp_path: Path) -> None:
+    (tmp_path / "shelfmates.toml").write_text("[sources.mine]\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"shelfmates\.toml is there, and is not the catalogue's\n  → name another folder with --out"):
+        generate(tmp_path, items=100, nights=1, start=START)
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("shelfmates.toml", "[sources.mine]\n")]
+
+
 def test_the_summary_counts_what_was_written(spotless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = generate(tmp_path, items=1000, nights=2, start=START, seed=7, dirt=0, change=0.08)
     for feed, dialect in zip(summary.feeds, DIALECTS * 2, strict=True):

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import ingest
+from jobs import feed, ingest
 from jobs.errors import SourceError, TransientError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings
-from jobs.tables import RAW_ITEMS
+from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -53,7 +54,8 @@ def feeds(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night) -> Ingest:
-    lake.create(RAW_ITEMS)
+    for table in (RAW_ITEMS, AUDIT_RESULTS):
+        lake.create(table)
     return lambda text: ingest.run(spark, lake, settings_of(text), night)
 
 
@@ -86,6 +88,7 @@ def test_a_night_again_replaces_itself_and_no_other_night(
     feeds: Path, spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night
 ) -> None:
     lake.create(RAW_ITEMS)
+    lake.create(AUDIT_RESULTS)
     settings = settings_of(SHOPS.partition("[sources.depot]")[0])
     ingest.run(spark, lake, settings, Night(date(2026, 1, 4), "before"))
     ingest.run(spark, lake, settings, night)
@@ -129,6 +132,12 @@ def test_a_date_without_feed_names_the_nearest_that_have_one(
 def test_an_address_of_no_known_kind_is_refused(run: Ingest) -> None:
     with pytest.raises(SourceError, match=r"no address that can be read.*\n.*sources\.shop\.path"):
         run(SHOPS.replace("feeds/{date}/shop-*", "gopher://shop/a"))
+
+
+def test_an_address_that_cannot_be_read_is_told_without_its_key(run: Ingest) -> None:
+    with pytest.raises(SourceError, match=r"no address that can be read: .*s3://\*\*\*@bucket/a\.csv") as raised:
+        run(SHOPS.replace("feeds/{date}/shop-*", "s3://KEY:dark/matter@bucket/a"))
+    assert "matter" not in str(raised.value)
 
 
 def test_a_file_that_changes_between_its_readings_fails_the_night(
@@ -191,6 +200,43 @@ def test_delta_tables_are_numbered_by_their_values(
     ]
 
 
+def test_a_table_gives_the_values_that_its_parquet_file_gives(
+    spark: "SparkSession", settings_of: Callable[[str], Settings], tmp_path: Path
+) -> None:
+    schema = """id double, title string, price double, weight float, stock decimal(20,10), since date, new boolean,
+        picture binary, sizes array<double>, colours map<string,string>, box struct<width: double, unit: string>"""
+    more = {"since": date(2026, 1, 5), "new": True, "picture": bytearray(b"\x00\xff")}
+    nested = {"sizes": [1.5], "colours": {"top": "red"}, "box": (2.0, None)}
+    rows = [
+        {"id": 4006381333931.0, "title": "Lamp", "price": 5.0, "weight": 0.1, "stock": Decimal(0)} | more | nested,
+        {"id": 1e7, "title": "Chair", "price": 12345678.9, "weight": 1e-7, "stock": Decimal("0.0000001")},
+        {"id": 5.0, "title": "Bed", "price": float("nan"), "weight": 1e15, "sizes": []},
+    ]
+    frame = spark.createDataFrame(rows, schema)
+    frame.write.format("delta").save(str(tmp_path / "erp"))
+    frame.coalesce(1).write.parquet(str(tmp_path / "files"))
+    delta = settings_of(TABLE.format(path=tmp_path / "erp", format="delta", more=""))
+    (file,) = (tmp_path / "files").glob("*.parquet")
+    parquet = settings_of(TABLE.format(path=file, format="parquet", more="")).sources["erp"]
+    values = {row["values"]["title"]: row["values"] for row in table_rows(spark, delta)}
+    assert values == {row.values["title"]: row.values for row in feed.rows("erp", parquet, str(file))}
+    assert values["Lamp"] == {
+        "id": "4006381333931",
+        "title": "Lamp",
+        "price": "5",
+        "weight": "0.1",
+        "stock": "0.0000000000",
+        "since": "2026-01-05",
+        "new": "true",
+        "picture": "00ff",
+        "sizes": "[1.5]",
+        "colours": '{"top":"red"}',
+        "box": '{"width":2.0,"unit":null}',
+    }
+    assert values["Chair"] == {"id": "10000000", "title": "Chair", "price": "12345678.9", "weight": "0.0000001", "stock": "0.0000001000"}
+    assert values["Bed"] == {"id": "5", "title": "Bed", "price": "nan", "weight": "1" + 15 * "0", "sizes": "[]"}
+
+
 def test_tables_that_cannot_be_read_are_named(
     products: Any, spark: "SparkSession", settings_of: Callable[[str], Settings], tmp_path: Path
 ) -> None:
@@ -204,6 +250,15 @@ def test_tables_that_cannot_be_read_are_named(
     products.limit(0).write.format("delta").option("overwriteSchema", "true").mode("overwrite").save(path)
     with pytest.raises(SourceError, match="it holds no row"):
         table_rows(spark, settings)
+
+
+def test_what_spark_says_of_a_table_is_told_without_the_addresss_secret(
+    spark: "SparkSession", settings_of: Callable[[str], Settings], tmp_path: Path
+) -> None:
+    settings = settings_of(TABLE.format(path=tmp_path / "erp;token=dark matter", format="delta", more=""))
+    with pytest.raises(SourceError, match=r"erp;token=\*\*\*: .*erp;token=\*\*\*.*SQLSTATE") as raised:  # and the rest of it stays
+        table_rows(spark, settings)
+    assert "matter" not in str(raised.value)
 
 
 def test_jdbc(products: Any, run: Ingest, lake: Lake, spark: "SparkSession", tmp_path: Path) -> None:
@@ -222,7 +277,8 @@ def test_jdbc(products: Any, run: Ingest, lake: Lake, spark: "SparkSession", tmp
     assert "secret" not in str(raised.value)
     with pytest.raises(SourceError, match=r"no table is named\n.*sources.erp.table"):
         run(TABLE.format(path=url, format="jdbc", more=""))
-    with pytest.raises(TransientError, match=r"source 'erp'.*connect to the database.*\n.*sources.erp.path"):
+    with pytest.raises(TransientError, match=r"source 'erp'.*connect to the database.*\n.*sources.erp.path") as raised:
         run(TABLE.format(path=url.replace("/erp", "/none"), format="jdbc", more='table = "products"'))
+    assert "secret" not in str(raised.value)
     with pytest.raises(SourceError, match="no column 'cost'; there are 'id', 'title', 'price'"):
         run(TABLE.replace('"price"', '"cost"').format(path=url, format="jdbc", more=query))

@@ -1,0 +1,137 @@
+"""What the doctor says of a machine on which a night can run, and of each part that is not as it should be."""
+
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs import toolchain
+from jobs.doctor import examine
+from jobs.toolchain import Finding
+from tests.conftest import MINIMAL
+
+PARTS = ["java", "jars", "archive", "machine", "gpu", "settings", "model", "lake"]
+Memory = namedtuple("Memory", "total")
+Disk = namedtuple("Disk", "free")
+
+Examine = Callable[..., dict[str, Finding]]
+
+
+@pytest.fixture
+def look(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    """The findings by name. All is well unless a test breaks it: memory, disk and archive do not depend on the machine."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(8e9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(50e9))
+    monkeypatch.setattr(toolchain, "files", lambda: tmp_path)
+    toolchain.archive_of(toolchain.java()).write_bytes(b"archive")
+
+    def at(root: str = "lake", model: Path = tiny_model, more: str = "") -> dict[str, Finding]:
+        file = tmp_path / "shelfmates.toml"
+        file.write_text(f'{MINIMAL}\n[lake]\nroot = "{root}"\n[embed]\nmodel = "{model}"\n{more}', encoding="utf-8")
+        return {finding.name: finding for finding in examine(str(file))}
+
+    return at
+
+
+def test_all_is_well(look: Examine, tmp_path: Path) -> None:
+    findings = look()
+    assert list(findings) == PARTS
+    assert [finding for finding in findings.values() if not finding.ok or finding.remedy] == []
+    assert findings["settings"].found.startswith("1 sources: shop; fingerprint ")
+    assert findings["lake"].found == f"{tmp_path / 'lake'} is writable, 50 GB free"
+
+
+def wrong(findings: dict[str, Finding]) -> Finding:
+    """The only finding that is."""
+    (finding,) = (finding for finding in findings.values() if not finding.ok)
+    return finding
+
+
+def test_no_java(look: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "none"))
+    findings = look()
+    assert [name for name, finding in findings.items() if not finding.ok] == ["java", "archive"]  # an archive is one of a Java
+    assert findings["java"].remedy.startswith("install one")
+
+
+def test_a_missing_jar(look: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "DELTA_JARS", (*toolchain.DELTA_JARS, ("io.delta", "delta-more", "1.0")))
+    assert wrong(look()) == Finding("jars", False, "missing: delta-more-1.0.jar", "run `shelfmates setup`")
+
+
+def test_an_archive_of_another_java(look: Examine, tmp_path: Path) -> None:
+    (archive,) = tmp_path.glob("classes-*.jsa")
+    archive.rename(tmp_path / "classes-17.jsa")
+    found = wrong(look())
+    assert (found.name, found.remedy) == ("archive", "run `shelfmates setup`")
+    assert f"no class-data archive at {archive}" in found.found
+
+
+def test_too_little_memory(look: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(2e9))
+    found = wrong(look())
+    assert (found.name, found.found) == ("machine", "2.0 GB of memory")
+    assert 'spark.master = "local[1]"' in found.remedy
+
+
+def test_too_little_disk(look: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(1e9))
+    found = wrong(look())
+    assert (found.name, found.found) == ("lake", f"1.0 GB free at {tmp_path / 'lake'}")
+
+
+def test_settings_that_cannot_be_read_leave_the_rest_out(look: Examine) -> None:
+    findings = look(more="[neighbors]\nk = 1\n")
+    assert list(findings) == PARTS[:6]
+    assert "did you mean 'neighbours'?" in wrong(findings).found
+
+
+def test_a_model_that_is_not_there(look: Examine, tmp_path: Path) -> None:
+    found = wrong(look(model=tmp_path / "none"))
+    assert found.name == "model"
+    assert str(tmp_path / "none") in found.found
+
+
+def test_a_lake_that_cannot_be_written(look: Examine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    found = wrong(look(root="file/lake"))
+    assert found.name == "lake"
+    assert found.remedy == "give this user write access, or set lake.root"
+
+
+@pytest.mark.parametrize(
+    ("root", "jar"),
+    [
+        ("s3a://bucket/lake", "hadoop-aws"),
+        ("abfss://box@account.example/lake", "hadoop-azure"),
+        ("gs://bucket/lake", "gcs-connector"),
+    ],
+)
+def test_a_lake_whose_file_system_spark_lacks(look: Examine, root: str, jar: str) -> None:
+    found = wrong(look(root=root))
+    assert found.name == "lake"
+    assert f"no {jar} in {toolchain.spark_home() / 'jars'}" in found.found
+    assert jar in found.remedy
+    assert '"spark.jars"' in found.remedy
+    for key in ("spark.jars", "spark.jars.packages"):  # what these bring is seen when Spark starts
+        assert look(root=root, more=f'[spark.conf]\n"{key}" = "{jar}"\n')["lake"].ok
+
+
+def test_a_lake_whose_file_system_spark_has(look: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look(root="hdfs://node:8020/lake")["lake"].ok
+    home = tmp_path / "spark"
+    (home / "jars").mkdir(parents=True)
+    (home / "jars" / "hadoop-aws-3.5.0.jar").write_bytes(b"")
+    monkeypatch.setenv("SPARK_HOME", str(home))
+    assert look(root="s3a://key:dark@bucket/lake")["lake"] == Finding(
+        "lake", True, "s3a://***@bucket/lake (looked at when the first table is written)"
+    )
+
+
+def test_a_scheme_that_nothing_reads(look: Examine) -> None:
+    found = wrong(look(root="s3://bucket/lake"))
+    assert found.found == "s3://bucket/lake: Spark knows no s3://"
+    assert "s3a://" in found.remedy
