@@ -9,7 +9,7 @@ from jobs import ingest
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import load
-from jobs.tables import RAW_ITEMS
+from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -42,7 +42,8 @@ def test_every_settings_file_is_listed_and_keeps_its_tables_apart() -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_is_read(name: str, real_data: Path, spark: "SparkSession", lake: Lake, night: Night) -> None:
-    lake.create(RAW_ITEMS)
+    for table in (RAW_ITEMS, AUDIT_RESULTS):
+        lake.create(table)
     settings = load(FOLDER / f"{name}.toml", environment={})
     counts = ingest.run(spark, lake, settings, night)
     assert {source: counts.figures[f"rows_{source}"] for source in ROWS[name]} == ROWS[name]

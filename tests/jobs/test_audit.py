@@ -138,7 +138,7 @@ def test_a_night_is_held_against_the_last_published_one(lake: Lake, settings: Ca
     stage(lake, Night(night.date, "cut"), "abc")
     after = Night(night.date + timedelta(days=1), "test")
     stage(lake, after, "abc")
-    said = rf"items against last night \(night {night.date}\) is 0.333333, expected 0.5 to 2"
+    said = rf"items against last night \(night {night.date}\) is 0.333, expected 0.5 to 2"
     refused(lake, settings(), after, said, ["night: items against last night"])
 
 
