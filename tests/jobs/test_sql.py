@@ -1,6 +1,7 @@
 """SQL over a small lake: the forms of an answer, looking back, and what is said of a lake or a version that is not there."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
 from jobs.sql import answer
-from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, QUARANTINED_ITEMS
 from tests.conftest import MINIMAL
 from tests.rows import clean_item, in_order
 
@@ -91,6 +92,16 @@ def test_neither_a_date_nor_a_version(two_nights: Lake, settings: Settings, at: 
 def test_wrong_sql_is_told_with_the_tables(two_nights: Lake, settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"(?s)DuckDB says: .*titel.*\n  → tables here: .*clean_items"):
         answer(settings, "SELECT titel FROM clean_items")
+
+
+def test_what_the_readme_asks_is_sql(lake: Lake, settings: Settings) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    queries = [query for _, query in re.findall(r"shelfmates sql (['\"])(SELECT .+?)\1", readme)]
+    assert len(queries) == 2
+    for table in (AUDIT_RESULTS, QUARANTINED_ITEMS):
+        lake.create(table)
+    for query in queries:
+        assert asked(settings, query, at="2026-01-05") == []
 
 
 def test_a_lake_without_tables(settings: Settings) -> None:
