@@ -4,6 +4,7 @@ The vectors are random and written straight to `item_vectors`: what an encoder w
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from itertools import count
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
 
 from jobs import encoder, neighbours
-from jobs.errors import ContractError, SettingsError
+from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
@@ -23,7 +25,7 @@ from tests.conftest import MINIMAL
 from tests.rows import clean_item
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "green", "black") for thing in ("shoe", "car", "lamp", "chair", "desk", "pen")]
 VECTORS = {title: v / np.linalg.norm(v) for title, v in zip(TITLES, np.random.default_rng(7).normal(size=(24, 16)), strict=True)}
@@ -59,6 +61,11 @@ def stage(lake: Lake, settings: Settings, night: Night, items: list[tuple[object
     return [(row["item_id"], row["rank"], row["neighbour_id"], row["similarity"]) for row in rows]
 
 
+def with_cells_of(rows: int, settings: Settings) -> Settings:
+    """Smaller cells than a settings file may ask for."""
+    return settings.model_copy(update={"neighbours": settings.neighbours.model_copy(update={"cell_rows": rows})})
+
+
 def brute(items: dict[str, str], kept: int, may_pair: Callable[[str, str], bool]) -> Staged:
     """Every pair scored on its own, sorted by similarity, then by id."""
     vectors = {title: vector.astype(np.float32).astype(np.float64) for title, vector in VECTORS.items()}
@@ -78,15 +85,101 @@ def settings(settings_of: Callable[[str], Settings], tiny_model: Path) -> Callab
     return lambda how: settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\n{how}\n')
 
 
-@pytest.mark.parametrize("parts", [8192, 7])
-def test_one_block_is_brute_force_however_it_is_cut(
-    lake: Lake, settings: Callable[[str], Settings], night: Night, parts: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(neighbours, "PART_ROWS", parts)
+def test_one_block_is_brute_force(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     items = {f"i{n:02}": title for n, title in enumerate([*TITLES, "red shoe", "red shoe"])}  # three items share one text
     found = stage(lake, settings(""), night, [clean_item(night, i, t) for i, t in items.items()])
     assert found == brute(items, 5, lambda a, b: True)
     assert [row[2] for row in found if row[0] == "i00"][:2] == ["i24", "i25"]
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_covered_by_cells_it_is_brute_force_still(
+    lake: Lake, settings: Callable[[str], Settings], night: Night, monkeypatch: pytest.MonkeyPatch, across: bool
+) -> None:
+    """Cells of a few items, each item in every cell that any true neighbour may be in: nothing is lost, nothing is twice, and the 16 bits
+    a coordinate travels in show in the fifth digit at most."""
+    monkeypatch.setattr(neighbours, "COVER_MISSES", 0.0)  # every known pair has to meet, and all pairs are known
+    items = {f"{'a' if n % 3 else 'b'}:{n:02}": title for n, title in enumerate([*TITLES, "red shoe", "red shoe"])}
+    rows = [clean_item(night, i, t, source=i[0]) for i, t in items.items()]
+    how = 'across = "source"\n[sources.b]\npath = "b.csv"\ncolumns = { id = "id", title = "title" }' if across else ""
+    settled = with_cells_of(10, settings(how))
+    found = stage(lake, settled, night, rows)
+    expected = brute(items, 5, lambda a, b: not across or a[0] != b[0])
+    truly = {(row[0], row[2]): row[3] for row in brute(items, 26, lambda a, b: not across or a[0] != b[0])}
+    assert [row[:2] for row in found] == [row[:2] for row in expected]
+    assert np.mean([a[2] == b[2] for a, b in zip(found, expected, strict=True)]) > 0.95  # of ranks 4 and 5 nothing was promised
+    assert all(abs(row[3] - truly[row[0], row[2]]) < 5e-5 for row in found)
+    assert stage(lake, settled, night, rows[::-1]) == found
+
+
+def test_shuffled_rows_and_other_partitions_give_the_same_table(
+    lake: Lake, settings: Callable[[str], Settings], night: Night, spark: "SparkSession"
+) -> None:
+    rows = [clean_item(night, f"i{n:02}", t, brand=t.split()[0]) for n, t in enumerate(TITLES)]
+    how = with_cells_of(4, settings('block_by = ["brand"]'))
+    first = stage(lake, how, night, rows)
+    spark.conf.set("spark.sql.shuffle.partitions", "7")
+    try:
+        assert stage(lake, how, night, [rows[i] for i in np.random.default_rng(3).permutation(len(rows))]) == first
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", "4")
+
+
+def test_one_large_block_beside_many_tiny_ones(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    """60 % of all items in one block, the others in blocks of one and two: all are searched, within their block."""
+    titles = [TITLES[n % 24] for n in range(300)]
+    brand = ["large" if n < 180 else f"tiny {n // 2 if n < 260 else n}" for n in range(300)]
+    found = stage(
+        lake, settings('block_by = ["brand"]'), night, [clean_item(night, f"i{n:03}", t, brand=brand[n]) for n, t in enumerate(titles)]
+    )
+    brand_of = {f"i{n:03}": b for n, b in enumerate(brand)}
+    counted = Counter(row[0] for row in found)
+    assert all(brand_of[row[0]] == brand_of[row[2]] for row in found)
+    assert [counted[f"i{n:03}"] for n in range(300)] == [5] * 180 + [1] * 80 + [0] * 40
+
+
+def test_an_item_without_text_has_no_neighbours_and_is_counted(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    model_id = encoder.model_id(Path(settings("").embed.model or ""))
+    lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, [(model_id, hash_of(""), 16, bytes(64))]), night)
+    rows = [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)] + [clean_item(night, f"z{n}", "") for n in range(3)]
+    found = stage(lake, settings(""), night, rows)
+    assert found == brute({f"i{n:02}": t for n, t in enumerate(TITLES)}, 5, lambda a, b: True)
+    counts = neighbours.run(lake.spark, lake, settings(""), night)
+    assert counts.figures["items_without_text"] == 3
+    assert counts.figures["coverage"] == 1.0
+    assert "3 items without text" in counts.note
+
+
+@pytest.mark.parametrize(
+    ("vector", "told"),
+    [
+        (np.full(16, np.nan, "<f4").tobytes(), r"the vector of item odd is not of unit length"),
+        (np.full(16, 0.5, "<f4").tobytes(), r"the vector of item odd is not of unit length"),
+        (np.ones(1, "<f4").tobytes(), r"the vector of item odd has 1 dimensions, others of .* have 16"),
+    ],
+)
+def test_a_vector_that_is_none_is_refused_with_its_item(
+    spark: "SparkSession", tmp_path: Path, settings: Callable[[str], Settings], night: Night, vector: bytes, told: str
+) -> None:
+    lake = Lake(spark, str(tmp_path / "lake"))
+    for table in (CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
+        lake.create(table)
+    model_id = encoder.model_id(Path(settings("").embed.model or ""))
+    vectors = {**{t: v.astype("<f4").tobytes() for t, v in VECTORS.items()}, "odd": vector}
+    stored = [(model_id, hash_of(title), len(raw) // 4, raw) for title, raw in vectors.items()]
+    lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, stored), night)
+    rows = [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)] + [clean_item(night, "odd", "odd")]
+    with pytest.raises((ContractError, PythonException), match=told):
+        stage(lake, settings(""), night, rows)
+
+
+def test_the_cells_are_told(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, f"i{n}", t) for n, t in enumerate(TITLES)]), night)
+    figures = neighbours.run(lake.spark, lake, with_cells_of(10, settings("")), night).figures
+    assert figures["cells"] >= 4
+    assert figures["cell_nodes_max"] <= 24
+    assert figures["cell_skew"] >= 1
+    assert figures["cell_seconds_max"] >= figures["cell_seconds_median"] > 0
 
 
 def test_pairs_never_cross_a_block(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
@@ -114,18 +207,25 @@ def test_the_verdict_names_recall_with_its_interval(lake: Lake, settings: Callab
     assert rows["staged_neighbours: coverage"]["figure"] == 1.0
 
 
+def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame") -> tuple[float, int]:
+    how = settings.neighbours
+    vectors = lake.read(ITEM_VECTORS)
+    items = neighbours.with_nodes(lake.read(CLEAN_ITEMS, night), how)
+    nodes = neighbours.searchable(items, vectors, how.k + how.slack + 1)
+    chosen = neighbours.sampled(items, vectors, how)
+    true = neighbours.nearest_of_sample(nodes, chosen, how.k, 16)
+    return neighbours.recall(lake.spark, nodes, staged, chosen, true, how.k)
+
+
 def test_recall_falls_when_neighbours_are_wrong(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     """The measure can fail: with every pair replaced by the item's last candidates, few true neighbours are left."""
     from pyspark.sql import functions as F
 
-    how = settings("").neighbours
-    stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)])
-    items = neighbours.searchable(lake.read(CLEAN_ITEMS, night), lake.read(ITEM_VECTORS), how)
+    stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t) for n, t in enumerate([*TITLES, "red shoe"])])
     staged = lake.read(STAGED_NEIGHBOURS, night)
-    assert neighbours.recall(items, staged, how) == (1.0, 24)
+    assert recall_of(lake, settings(""), night, staged) == (1.0, 25)
     shifted = staged.withColumn("rank", F.col("rank") - 2).where("rank >= 1")  # the best two of each item are lost
-    figure, _ = neighbours.recall(items, shifted, how)
-    assert figure <= 0.4
+    assert recall_of(lake, settings(""), night, shifted)[0] <= 0.4
 
 
 def test_rerunning_gives_the_same_rows_and_takes_the_old_verdict_away(
@@ -145,26 +245,16 @@ def test_rerunning_gives_the_same_rows_and_takes_the_old_verdict_away(
 
 def test_coverage_counts_items_that_have_all_they_could_have(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)])
-    items = neighbours.searchable(lake.read(CLEAN_ITEMS, night), lake.read(ITEM_VECTORS), settings("").neighbours)
+    items = lake.read(CLEAN_ITEMS, night).selectExpr("item_id", "'' AS block", "'' AS source")
     staged = lake.read(STAGED_NEIGHBOURS, night).where("rank < 3 OR item_id > 'i05'")  # six items lack their third neighbour
-    assert neighbours.coverage(staged, items, {("", "shop"): 3}, 3) == (18 / 24, 6 * 2 + 18 * 5)
+    assert neighbours.coverage(staged, items, {("", ""): 24}, {("", ""): 3}, 3) == (18 / 24, 6 * 2 + 18 * 5)
 
 
 def test_a_pair_that_may_not_be_counts_as_a_miss(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     """Pairs across blocks may be nearer than any within: to the recall of blocked neighbours they are worth nothing."""
     stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t, brand=t.split()[0]) for n, t in enumerate(TITLES)])
-    how = settings('block_by = ["brand"]').neighbours
-    items = neighbours.searchable(lake.read(CLEAN_ITEMS, night), lake.read(ITEM_VECTORS), how)
-    figure, _ = neighbours.recall(items, lake.read(STAGED_NEIGHBOURS, night), how)
+    figure, _ = recall_of(lake, settings('block_by = ["brand"]'), night, lake.read(STAGED_NEIGHBOURS, night))
     assert figure < 0.6
-
-
-def test_a_block_too_large_for_exact_search_is_refused(
-    lake: Lake, settings: Callable[[str], Settings], night: Night, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 24 * 16 * 4 - 1)
-    with pytest.raises(SettingsError, match=r"exact search takes up to .*\n  → set neighbours.block_by"):
-        stage(lake, settings(""), night, [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)])
 
 
 def test_items_of_one_vector_stand_in_the_order_of_their_ids(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:

@@ -1,0 +1,73 @@
+"""What a GPU computes, on the CPU, against brute force in float64."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs import exhaustive
+
+CPU = torch.device("cpu")
+NOBODY = np.empty(0, dtype=np.int32)
+Vectors = npt.NDArray[np.float32]
+
+
+def unit(rows: int, dimension: int, seed: int) -> Vectors:
+    vectors = np.random.default_rng(seed).normal(size=(rows, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def check(found: npt.NDArray[np.int32], vectors: Vectors, labels: npt.NDArray[np.int32], width: int) -> None:
+    """Every list holds as many as brute force, once each, of another label, and as near: ties by similarity."""
+    labels = labels if len(labels) else np.arange(len(vectors), dtype=np.int32)
+    assert found.shape == (len(vectors), width)
+    assert found.dtype == np.int32
+    similarities = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    for row, listed in enumerate(found):
+        others = listed[listed >= 0]
+        assert (listed[len(others) :] == -1).all()
+        assert len(set(others.tolist())) == len(others)
+        assert (labels[others] != labels[row]).all()
+        best = np.sort(similarities[row, labels != labels[row]])[::-1][:width]
+        assert similarities[row, others] == pytest.approx(best, abs=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 10**6), n=st.integers(0, 60), width=st.integers(1, 20))
+def test_a_small_set_is_brute_force(data: st.DataObject, seed: int, n: int, width: int) -> None:
+    """With more asked for than there are, with vectors that several items share, with labels and without."""
+    vectors = unit(max(1, n), 16, seed)[data.draw(st.lists(st.integers(0, max(0, n - 1)), min_size=n, max_size=n))].reshape(n, 16)
+    labels = np.array(data.draw(st.just([]) | st.lists(st.integers(0, 3), min_size=n, max_size=n)), dtype=np.int32)
+    check(exhaustive.search(vectors, width, labels, CPU), vectors, labels, width)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_many_blocks_find_what_one_does(monkeypatch: pytest.MonkeyPatch, labelled: bool) -> None:
+    vectors, labels = unit(500, 32, 1), np.arange(500, dtype=np.int32) // 7 if labelled else NOBODY
+    monkeypatch.setattr(exhaustive, "TARGET_ROWS", 37)
+    monkeypatch.setattr(exhaustive, "CPU_BYTES", 37 * 23 * exhaustive.BYTES_A_PAIR)
+    assert exhaustive.query_rows(CPU, 37) == 23
+    check(exhaustive.search(vectors, 10, labels, CPU), vectors, labels, 10)
+
+
+def test_a_group_nearer_to_each_other_than_bfloat16_can_tell() -> None:
+    """Variants of one product: hundreds of names that differ in a size or a colour."""
+    vectors = unit(1, 64, 2) + 0.05 * unit(400, 64, 3)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    check(exhaustive.search(vectors, 10, NOBODY, CPU), vectors, NOBODY, 10)
+
+
+@pytest.mark.parametrize(
+    ("free", "targets", "rows"),
+    [
+        (2**28, 65_536, 256),  # 2 ** 28 / (16 * 2 ** 16)
+        (1, 65_536, 1),  # nothing is free: one at a time
+        (2**40, 100, 16_384),  # beyond, a block is no faster
+        (2**20, 0, 16_384),
+    ],
+)
+def test_a_block_fits(monkeypatch: pytest.MonkeyPatch, free: int, targets: int, rows: int) -> None:
+    monkeypatch.setattr(exhaustive, "CPU_BYTES", free)
+    assert exhaustive.query_rows(CPU, targets) == rows

@@ -1,0 +1,50 @@
+"""The sample's true neighbours against the obvious slow version."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs import sample
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("batch", [7, 1000])
+def test_nearest_is_brute_force_over_items(across: bool, batch: int) -> None:
+    """Nodes of several items, blocks, sources; an item's own node counts once less."""
+    random = np.random.default_rng(4)
+    count, k = 120, 5
+    vectors = random.normal(size=(count, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    nodes = np.array([f"node{n:03}" for n in range(count)], dtype=object)
+    blocks = np.array(["x" if n % 3 else "y" for n in range(count)], dtype=object)
+    sources = np.array(["a" if n % 2 else "b" for n in range(count)], dtype=object)
+    items = random.integers(1, 4, count).astype(np.int32)
+    asked = random.choice(count, 30, replace=False)
+    chosen = sample.Sample(nodes[asked], nodes[asked], blocks[asked], sources[asked], vectors[asked], across)
+
+    def batches() -> Iterator[tuple[Any, ...]]:
+        for start in range(0, count, batch):
+            part = slice(start, start + batch)
+            yield nodes[part], blocks[part], sources[part], items[part], vectors[part]
+
+    found = sample.nearest(chosen, batches(), k)
+    for i, own in enumerate(asked):
+        every = [
+            (vectors[own] @ vectors[other], nodes[other])
+            for other in range(count)
+            if blocks[other] == blocks[own] and not (across and sources[other] == sources[own])
+            for _ in range(items[other] - (other == own))
+        ]
+        expected = sorted(every, key=lambda pair: -pair[0])[:k]
+        near, similarity = found.of(i, k)
+        assert near.tolist() == [node for _, node in expected]
+        assert similarity == pytest.approx([value for value, _ in expected], abs=1e-6)
+
+
+def test_nothing_to_be_matched_with() -> None:
+    alone = np.array(["only"], dtype=object)
+    chosen = sample.Sample(alone, alone, alone, alone, np.ones((1, 1), np.float32), across=False)
+    found = sample.nearest(chosen, iter([(alone, alone, alone, np.array([1], np.int32), np.ones((1, 1), np.float32))]), 3)
+    assert len(found.of(0, 3)[0]) == 0
