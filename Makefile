@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test airflow clean
+.PHONY: help setup demo test bench-neighbours airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -18,6 +18,8 @@ DEMO := build/demo
 DEMO_NIGHTS := 2026-11-20 2026-11-21
 SETTINGS ?= shelfmates.toml
 
+BENCH_OPTIONS = $(foreach name,DATA ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+
 MIGRATED = $(AIRFLOW_HOME)/migrated
 
 # Airflow of this checkout: everything it writes is under build/airflow
@@ -30,7 +32,7 @@ export AIRFLOW__API__HOST := 127.0.0.1# not every interface
 export AIRFLOW_CONN_SPARK_DEFAULT ?= {"conn_type": "spark", "host": "local[*]"}
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
 
 setup: $(READY) ## install everything into .venv; instant, and without network, once it is done
 
@@ -76,6 +78,10 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest
+
+bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DATA, ROWS, SYSTEMS, REPEATS; PLOT=file.png)
+	@$(UV) sync --quiet --frozen --inexact --group bench
+	@.venv/bin/python -m tests.benchmarks.neighbours $(BENCH_OPTIONS)
 
 airflow: setup $(MIGRATED) ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) airflow standalone

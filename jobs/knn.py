@@ -3,7 +3,7 @@
 Small sets are compared all with all. Larger ones: overlapping leaves (`leaf`), one matrix product a leaf in the precision that is fastest
 on this CPU (`gemm`), the largest of each row (`kernel.top`) merged into a bounded list a vector with exact float32 products, and a sweep
 over neighbours of neighbours. A pilot sample is compared with everything; where the recall on it falls short of the target, more leaves are
-laid, and in the end everything is compared: never silently less than was asked for. On a GPU everything is compared at once (`exhaustive`).
+laid, and in the end everything is compared: never silently less than was asked for. On a GPU everything is compared at once (`device`).
 
 Ids here are positions. What is found depends on the vectors, their order, the seed and the precision, not on the number of threads.
 """
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs import exhaustive, gemm, kernel, leaf
-from jobs.workers import Workers, workers
+from jobs import device, gemm, kernel, leaf
+from jobs.pool import Workers, workers
 
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
@@ -64,7 +64,7 @@ def nearest(
     unlike = np.empty(0, dtype=np.int32) if labels is None else labels.astype(np.int32)[present]
     with workers(threads) as pool:
         if torch.cuda.is_available():
-            ids, recall, rounds = exhaustive.search(some, k + MARGIN, unlike, torch.device("cuda")), 1.0, 0
+            ids, recall, rounds = device.search(some, k + MARGIN, unlike, torch.device("cuda")), 1.0, 0
         elif len(some) <= EXACT_ROWS or k > EXACT_K or target_recall >= 1:
             ids, recall, rounds = exact(some, np.arange(len(some)), k + MARGIN, unlike, pool)[0], 1.0, 0
         else:

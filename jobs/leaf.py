@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from jobs import gemm, kernel
-from jobs.workers import Workers
+from jobs.pool import Workers
 
 Rows = npt.NDArray[np.int64]
 Leaders = npt.NDArray[np.int32]

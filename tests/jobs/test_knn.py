@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import exhaustive, gemm, knn
+from jobs import device, gemm, knn
 
 TIE = 1e-6  # float32 products of one pair, summed in another order
 K, ROWS, DIMENSION = 10, 4000, 48  # of the sets that are not small
@@ -234,10 +234,10 @@ def test_half_the_set_one_vector(few_are_exact: None, labelled: bool) -> None:
 
 def test_a_gpu_finds_what_the_cpu_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way there and back, with the device replaced by the CPU."""
-    search = exhaustive.search
+    search = device.search
     vectors, labels = unit(200, 16, 80), np.arange(200, dtype=np.int32) % 5
     vectors[3] = 0
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(exhaustive, "search", lambda some, width, unlike, _: search(some, width, unlike, torch.device("cpu")))
+    monkeypatch.setattr(device, "search", lambda some, width, unlike, _: search(some, width, unlike, torch.device("cpu")))
     found = knn.nearest(vectors, K, labels=labels)
     assert np.array_equal(found.positions, brute(vectors, K, labels)[0])

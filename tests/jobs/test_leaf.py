@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import kernel, leaf
-from jobs.workers import Workers, workers
+from jobs.pool import Workers, workers
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from jobs.workers import workers
+from jobs.pool import workers
 
 
 @pytest.fixture(autouse=True)

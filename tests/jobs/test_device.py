@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import exhaustive
+from jobs import device
 
 CPU = torch.device("cpu")
 NOBODY = np.empty(0, dtype=np.int32)
@@ -40,23 +40,23 @@ def test_a_small_set_is_brute_force(data: st.DataObject, seed: int, n: int, widt
     """With more asked for than there are, with vectors that several items share, with labels and without."""
     vectors = unit(max(1, n), 16, seed)[data.draw(st.lists(st.integers(0, max(0, n - 1)), min_size=n, max_size=n))].reshape(n, 16)
     labels = np.array(data.draw(st.just([]) | st.lists(st.integers(0, 3), min_size=n, max_size=n)), dtype=np.int32)
-    check(exhaustive.search(vectors, width, labels, CPU), vectors, labels, width)
+    check(device.search(vectors, width, labels, CPU), vectors, labels, width)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_many_blocks_find_what_one_does(monkeypatch: pytest.MonkeyPatch, labelled: bool) -> None:
     vectors, labels = unit(500, 32, 1), np.arange(500, dtype=np.int32) // 7 if labelled else NOBODY
-    monkeypatch.setattr(exhaustive, "TARGET_ROWS", 37)
-    monkeypatch.setattr(exhaustive, "CPU_BYTES", 37 * 23 * exhaustive.BYTES_A_PAIR)
-    assert exhaustive.query_rows(CPU, 37) == 23
-    check(exhaustive.search(vectors, 10, labels, CPU), vectors, labels, 10)
+    monkeypatch.setattr(device, "TARGET_ROWS", 37)
+    monkeypatch.setattr(device, "CPU_BYTES", 37 * 23 * device.BYTES_A_PAIR)
+    assert device.query_rows(CPU, 37) == 23
+    check(device.search(vectors, 10, labels, CPU), vectors, labels, 10)
 
 
 def test_a_group_nearer_to_each_other_than_bfloat16_can_tell() -> None:
     """Variants of one product: hundreds of names that differ in a size or a colour."""
     vectors = unit(1, 64, 2) + 0.05 * unit(400, 64, 3)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    check(exhaustive.search(vectors, 10, NOBODY, CPU), vectors, NOBODY, 10)
+    check(device.search(vectors, 10, NOBODY, CPU), vectors, NOBODY, 10)
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_a_group_nearer_to_each_other_than_bfloat16_can_tell() -> None:
     ],
 )
 def test_a_block_fits(monkeypatch: pytest.MonkeyPatch, free: int, targets: int, rows: int) -> None:
-    monkeypatch.setattr(exhaustive, "CPU_BYTES", free)
-    assert exhaustive.query_rows(CPU, targets) == rows
+    monkeypatch.setattr(device, "CPU_BYTES", free)
+    assert device.query_rows(CPU, targets) == rows
