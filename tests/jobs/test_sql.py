@@ -15,7 +15,7 @@ from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
 from jobs.sql import answer
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, QUARANTINED_ITEMS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, QUARANTINED_ITEMS, RUNS
 from tests.conftest import MINIMAL
 from tests.rows import clean_item, in_order
 
@@ -97,8 +97,8 @@ def test_wrong_sql_is_told_with_the_tables(two_nights: Lake, settings: Settings)
 def test_what_the_readme_asks_is_sql(lake: Lake, settings: Settings) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     queries = [query for _, query in re.findall(r"shelfmates sql (['\"])(SELECT .+?)\1", readme)]
-    assert len(queries) == 2
-    for table in (AUDIT_RESULTS, QUARANTINED_ITEMS):
+    assert len(queries) == 3
+    for table in (AUDIT_RESULTS, QUARANTINED_ITEMS, RUNS):
         lake.create(table)
     for query in queries:
         assert asked(settings, query, at="2026-01-05") == []
