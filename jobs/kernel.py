@@ -1,7 +1,7 @@
 """The loops of the search that arrays alone cannot say, compiled with numba and cached on disk beside this file.
 
-Every function takes contiguous arrays, writes into arrays its caller has made, releases the interpreter lock, and handles the rows
-from `start` to `stop` alone: threads share work by rows, and what is found does not depend on how many there are.
+Every function takes contiguous arrays, writes into arrays its caller has made, and releases the interpreter lock. It writes the lists of
+its own rows alone (from `start` to `stop`, or those of `slots`): what is found does not depend on how many threads share the rows.
 
 A list is a row of `ids` (int32, NONE beyond its end) and of `similarities` (float32), nearest first.
 """
@@ -13,9 +13,8 @@ from numba import float32, int32, int64, njit, void
 NONE = -1  # the neighbour that does not exist, where there are fewer than asked
 LOWEST = np.float32(-9.0)  # below every cosine
 GROUP_MAXIMA = 32  # two AVX-512 registers: maxima of 32 interleaved groups cost one pass over memory
-ROUNDING = np.float32(
-    0.006
-)  # how far a bfloat16 product of unit vectors may lie from the true one: half a step of the result, and a margin
+# how far a bfloat16 product of unit vectors may lie from the true one: half a step of the result (0.002) and what the inputs lost
+ROUNDING = np.float32(0.006)
 
 
 def lists(count: int, width: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:

@@ -35,7 +35,7 @@ ROUNDS = 4  # of leaves, before everything is compared
 # a hard made-up set (`make bench-neighbours`).
 FOLDS = ((0.90, 5), (0.92, 6), (0.94, 7), (0.95, 8), (0.96, 9), (0.965, 10), (0.975, 12), (0.985, 15), (1.0, 18))
 FOLDS_OF_A_FURTHER_ROUND = 4
-LEADERS = 6  # times the square root of the number of vectors: finding the leaders costs about as much as a third of the leaves
+LEADERS = 6  # times the square root of the number of vectors: finding the leaders then takes a quarter of the time of the leaves
 KEPT = 0.8  # of k: the nearest of a vector in one leaf that are taken further; the others come from its other leaves
 REACH = 8  # neighbours of which a sweep looks at as many neighbours: 64 pairs, half of them new
 

@@ -3,7 +3,8 @@
 Leaders are sampled and moved once to the mean of those nearest to them (one step of Lloyd's algorithm: leaves of more even size, and more
 neighbours in them); every vector joins the leaves of its nearest leaders. That two neighbours share one of their eight nearest leaders
 depends little on how many leaders there are: many small leaves cost far fewer comparisons than few large ones at the same recall, until
-finding the leaders costs as much as the leaves. Overlapping leaves are PiPNN's idea (Rubel et al., 2026); the step of Lloyd's is ours.
+finding the leaders costs as much as the leaves. Overlapping leaves are PiPNN's idea (Rubel et al.,
+arXiv 2602.21247); the step of Lloyd's is ours.
 """
 
 import numpy as np

@@ -69,13 +69,12 @@ class _Log(AccumulatorParam[list[Any]]):
         return value1 + value2
 
 
-def sampled(items: DataFrame, vectors: DataFrame, how: Neighbours) -> sample.Sample:
-    """A seeded random sample of the items that have something to say."""
-    chosen = items.orderBy(F.xxhash64("item_id", F.lit(how.seed)), "item_id").limit(how.recall_sample)
-    rows = (
-        chosen.join(vectors.select("content_hash", "vector").dropDuplicates(["content_hash"]), "content_hash").orderBy("item_id").collect()
-    )
-    rows = [row for row in rows if any(row["vector"])]
+def sampled(items: DataFrame, nodes: DataFrame, how: Neighbours) -> sample.Sample:
+    """A seeded random sample of the items that have something to say. nodes: all of them, the blank ones too."""
+    speaking = items.join(nodes.where("blank").select("node"), "node", "left_anti")
+    chosen = speaking.orderBy(F.xxhash64("item_id", F.lit(how.seed)), "item_id").limit(how.recall_sample)
+    own = chosen.select("item_id", "source", "node").join(nodes.select("node", "block", "vector"), "node")
+    rows = own.orderBy("item_id").collect()
     ids, node, block, source = (np.array([row[name] for row in rows], dtype=object) for name in ("item_id", "node", "block", "source"))
     return sample.Sample(ids, node, block, source, np.stack([vector_of(row) for row in rows]), across=bool(how.across))
 
@@ -164,8 +163,7 @@ def partition_keys(spark: SparkSession, count: int) -> list[int]:
     taken: dict[int, int] = {}
     for number, partition in rows.collect():
         taken.setdefault(partition, number)
-    spare = iter(range(40 * count, 41 * count))
-    return [taken[partition] if partition in taken else next(spare) for partition in range(count)]
+    return [taken[partition] for partition in range(count)]
 
 
 def lists(
@@ -190,7 +188,10 @@ def lists(
         parts += len(cover.leaders)
     keys = partition_keys(spark, parts)
     key = F.element_at(F.array(*map(F.lit, keys)), F.col("cell") + 1).alias("key")
-    threads = max(int(spark.conf.get("spark.task.cpus", "1") or 1), cores // parts)
+    own_cores = int(spark.conf.get("spark.task.cpus", "1") or 1)
+    local = (spark.sparkContext.master or "").startswith("local")
+    room = cores if local else int(spark.conf.get("spark.executor.cores", "1") or 1)
+    threads = max(own_cores, min(cores // parts, room))  # cores that no other cell wants, but of one machine
     searched = (
         cut.select("*", key)
         .repartition(parts, "key")
@@ -274,6 +275,11 @@ def check_searchable(groups: list[Any], model_id: str, night: Night) -> int:
         raise ContractError(
             f"{bare:,} of {total:,} items of {night.date} have no vector of {model_id}", "run clean and embed for this date first"
         )
+    if all(group["blank"] for group in groups):
+        raise ContractError(
+            f"none of the {total:,} items of {night.date} has a text that could be compared",
+            "name columns in embed.fields that the feeds fill",
+        )
     least, longest = min(groups, key=lambda group: group["shortest"]), max(group["longest"] for group in groups)
     if least["shortest"] != longest:
         raise ContractError(
@@ -294,16 +300,12 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     dimension = check_searchable(grouped, model_id, night)
     lake.delete(AUDIT_RESULTS, night, night.verdict)
     speaking = nodes.where("NOT blank")
-    side = F.col("source") if how.across else F.lit("")
-    grouped = (
-        nodes.groupBy("block", side.alias("source"), "blank").agg(F.sum("items").alias("items"), F.count("*").alias("nodes")).collect()
-    )
     heard = [row for row in grouped if not row["blank"]]
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
     sizes: dict[str, int] = {}
     for row in heard:
         sizes[row["block"]] = sizes.get(row["block"], 0) + row["nodes"]
-    chosen = sampled(items, vectors, how)
+    chosen = sampled(items, nodes, how)
     true = nearest_of_sample(speaking, chosen, how.k, dimension)
     found = covers(spark, speaking, sizes, chosen, true, how, 1 - COVER_MISSES * misses)
     for block, cover in found.items():

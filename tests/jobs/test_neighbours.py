@@ -212,7 +212,7 @@ def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame")
     vectors = lake.read(ITEM_VECTORS)
     items = neighbours.with_nodes(lake.read(CLEAN_ITEMS, night), how)
     nodes = neighbours.searchable(items, vectors, how.k + how.slack + 1)
-    chosen = neighbours.sampled(items, vectors, how)
+    chosen = neighbours.sampled(items, nodes, how)
     true = neighbours.nearest_of_sample(nodes, chosen, how.k, 16)
     return neighbours.recall(lake.spark, nodes, staged, chosen, true, how.k)
 
@@ -276,3 +276,18 @@ def test_items_without_vectors_are_refused(lake: Lake, settings: Callable[[str],
     rows = [clean_item(night, "a", TITLES[0]), clean_item(night, "b", "never embedded")]
     with pytest.raises(ContractError, match=r"1 of 2 items .* have no vector.*\n  → run clean and embed"):
         stage(lake, settings(""), night, rows)
+
+
+def test_items_that_all_lack_a_text_are_refused(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    model_id = encoder.model_id(Path(settings("").embed.model or ""))
+    lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, [(model_id, hash_of(""), 16, bytes(64))]), night)
+    with pytest.raises(ContractError, match=r"none of the 2 items of .* has a text .*\n  → name columns in embed.fields"):
+        stage(lake, settings(""), night, [clean_item(night, "a", ""), clean_item(night, "b", "")])
+
+
+def test_the_sample_is_full_however_many_items_lack_a_text(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    model_id = encoder.model_id(Path(settings("").embed.model or ""))
+    lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, [(model_id, hash_of(""), 16, bytes(64))]), night)
+    rows = [clean_item(night, f"i{n:02}", t) for n, t in enumerate(TITLES)] + [clean_item(night, f"z{n}", "") for n in range(40)]
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, rows), night)
+    assert neighbours.run(lake.spark, lake, settings("recall_sample = 20"), night).figures["recall_sample"] == 20
