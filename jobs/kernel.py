@@ -8,13 +8,13 @@ A list is a row of `ids` (int32, NONE beyond its end) and of `similarities` (flo
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, int64, njit, void
+from numba import float32, int16, int32, int64, njit, void
+
+from jobs.lanes import LANES, above, bits, dot, lowest_bit, raise_to
 
 NONE = -1  # the neighbour that does not exist, where there are fewer than asked
-LOWEST = np.float32(-9.0)  # below every cosine
-GROUP_MAXIMA = 32  # two AVX-512 registers: maxima of 32 interleaved groups cost one pass over memory
-# how far a bfloat16 product of unit vectors may lie from the true one: half a step of the result (0.002) and what the inputs lost
-ROUNDING = np.float32(0.006)
+FINE = np.float32(32_767)  # of 16 bits
+LOWEST = np.float32(-(2**30))  # below every product, of integers too
 
 
 def lists(count: int, width: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
@@ -35,84 +35,89 @@ def _sink(values, ids, count, kept, value, who):  # type: ignore[no-untyped-def]
     return count + 1 if count < kept else kept
 
 
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
-def _product(vectors, one, other):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
-    for column in range(vectors.shape[1]):
-        total += vectors[one, column] * vectors[other, column]
-    return total
+@njit(void(float32[:, ::1], int64[::1], int64, int64, int16[:, ::1]), nogil=True, cache=True, fastmath=True)
+def fixed_point(vectors, order, start, stop, fine):  # type: ignore[no-untyped-def]
+    """fine[start:stop] = vectors[order[start:stop]] in units of 1 / FINE.
+
+    fine (n, LANES or a multiple) int16: half the memory of float32, which is what a product of two distant rows waits for. A product of
+    unit vectors is off by 0.00001, and cannot overflow.
+    """
+    for row in range(start, stop):
+        for column in range(vectors.shape[1]):
+            fine[row, column] = np.int16(np.rint(vectors[order[row], column] * FINE))
 
 
 @njit(
-    void(float32[:, ::1], int64[::1], int32[::1], int64[::1], int32[:, ::1], float32[:, ::1]),
+    [void(products[:, ::1], int64[::1], int32[::1], int64[::1], int32[:, ::1], float32[:, ::1]) for products in (float32, int32)],
     nogil=True, cache=True, fastmath=True,
 )  # fmt: skip
-def top(similarities, own, names, slots, ids, found):  # type: ignore[no-untyped-def]
-    """Takes each row's similarities and the names of their columns into the list ids[slots[row]], found[slots[row]].
+def top(products, own, names, slots, ids, found):  # type: ignore[no-untyped-def]
+    """Takes each row's products and the names of their columns into the list ids[slots[row]], found[slots[row]].
 
-    similarities (r, c) float32, of which the first len(slots) rows and len(names) columns count, and of these not own[row] (where that is
-    a column): it is overwritten.
+    products (r, c) float32 or int32, c a multiple of LANES, of which the first len(slots) rows and len(names) columns count, and of these
+    not own[row] (where that is a column): what does not count is overwritten.
 
-    Two stages: the maxima of GROUP_MAXIMA interleaved groups bound the last place from below, and only groups whose maximum reaches the
-    bound are looked at again.
+    Two stages: the maxima of LANES interleaved groups bound the last place of an empty list from below, and what reaches the bound sinks.
+    Columns are looked at from a place that differs from list to list: among many that are equal not everyone takes the same few.
     """
     columns, kept = len(names), ids.shape[1]
-    maxima = np.empty(GROUP_MAXIMA, np.float32)
-    best = np.empty(kept, np.float32)
-    who = np.empty(kept, np.int32)
-    whole = columns - columns % GROUP_MAXIMA
+    blocks = -(-columns // LANES)
+    maxima = np.empty(LANES, np.float32)
     for row in range(len(slots)):
-        values = similarities[row]
+        values, slot = products[row], slots[row]
         if 0 <= own[row] < columns:
             values[own[row]] = LOWEST
-        for group in range(GROUP_MAXIMA):
-            maxima[group] = LOWEST
-        for block in range(0, whole, GROUP_MAXIMA):
-            for group in range(GROUP_MAXIMA):
-                value = values[block + group]
-                maxima[group] = value if value > maxima[group] else maxima[group]
-        for group in range(columns - whole):
-            value = values[whole + group]
-            maxima[group] = value if value > maxima[group] else maxima[group]
-        slot = slots[row]
+        for column in range(columns, products.shape[1]):
+            values[column] = LOWEST
         bar = found[slot, kept - 1]
-        if bar == LOWEST and kept <= GROUP_MAXIMA:
-            count = 0
-            for group in range(GROUP_MAXIMA):
-                if maxima[group] > bar:
-                    count = _sink(best, who, count, kept, maxima[group], 0)
-                    if count == kept:
-                        bar = best[kept - 1]
-            bar = np.nextafter(bar, LOWEST)  # the maxima themselves pass
+        if bar == LOWEST and kept <= LANES:
+            for group in range(LANES):
+                maxima[group] = LOWEST
+            for block in range(0, columns, LANES):
+                raise_to(maxima, values, block)
+            last = -LOWEST
+            for group in range(LANES):
+                if bits(above(maxima, 0, maxima[group])) < kept:
+                    last = min(last, maxima[group])
+            bar = max(bar, np.nextafter(last, LOWEST))  # the maxima themselves pass
         count = kept
         while count > 0 and found[slot, count - 1] == LOWEST:
             count -= 1
-        for group in range(GROUP_MAXIMA):
-            if maxima[group] > bar:
-                for column in range(group, columns, GROUP_MAXIMA):
-                    if values[column] > bar:
-                        count = _sink(found[slot], ids[slot], count, kept, values[column], names[column])
-                        if count == kept:
-                            bar = max(bar, found[slot, kept - 1])
+        mixed = (slot * 2_654_435_761) >> 16 & 0xFFFF
+        turn, block = np.uint64(mixed % LANES), mixed // LANES % blocks * LANES
+        for _ in range(blocks):
+            mask = above(values, block, bar)
+            passing = (mask >> turn | mask << np.uint64(LANES) - turn) & np.uint64(2**LANES - 1)
+            while passing:
+                column = block + (lowest_bit(passing) + np.int64(turn)) % LANES
+                passing &= passing - np.uint64(1)
+                if values[column] > bar:
+                    count = _sink(found[slot], ids[slot], count, kept, np.float32(values[column]), names[column])
+                    if count == kept:
+                        bar = max(bar, found[slot, kept - 1])
+            block = block + LANES if block + LANES < columns else 0
 
 
-@njit(void(float32[:, ::1], int32[::1], int32[::1]), nogil=True, cache=True)
-def forbid(similarities, row_labels, column_labels):  # type: ignore[no-untyped-def]
-    """Overwrites the similarities of rows and columns of one label, so that `top` passes over them."""
+@njit([void(products[:, ::1], int32[::1], int32[::1]) for products in (float32, int32)], nogil=True, cache=True)
+def forbid(products, row_labels, column_labels):  # type: ignore[no-untyped-def]
+    """Overwrites the products of rows and columns of one label, so that `top` passes over them."""
     for row in range(len(row_labels)):
         for column in range(len(column_labels)):
             if column_labels[column] == row_labels[row]:
-                similarities[row, column] = LOWEST
+                products[row, column] = LOWEST
 
 
 @njit(
-    void(float32[:, ::1], int64, int64, int64, int32[:, ::1], float32[:, ::1], int32[:, ::1], float32[:, ::1]),
+    void(int16[:, ::1], int64, int64, int64, int32[:, ::1], float32[:, ::1], float32, float32, int32[:, ::1], float32[:, ::1]),
     nogil=True, cache=True, fastmath=True,
 )  # fmt: skip
-def merge(vectors, start, stop, folds, candidates, approximate, ids, similarities):  # type: ignore[no-untyped-def]
-    """Takes the candidates, `folds` lists a vector, into the lists (n, kept), with their exact float32 products."""
+def merge(fine, start, stop, folds, candidates, approximate, unit, rounding, ids, similarities):  # type: ignore[no-untyped-def]
+    """Takes the candidates, `folds` lists a vector, into the lists (n, kept), with their products of `fixed_point`.
+
+    The candidates' similarities are `approximate` times `unit`: true ones differ by `rounding` at most.
+    """
     kept = ids.shape[1]
-    seen = np.full(vectors.shape[0], -1, np.int32)
+    seen = np.full(fine.shape[0], -1, np.int32)
     for row in range(start, stop):
         count = 0
         while count < kept and ids[row, count] != NONE:
@@ -121,28 +126,28 @@ def merge(vectors, start, stop, folds, candidates, approximate, ids, similaritie
         for slot in range(row * folds, row * folds + folds):
             for place in range(candidates.shape[1]):
                 other = candidates[slot, place]
-                if other == NONE or (count == kept and approximate[slot, place] < similarities[row, kept - 1] - ROUNDING):
+                if other == NONE or (count == kept and approximate[slot, place] * unit < similarities[row, kept - 1] - rounding):
                     break
                 if seen[other] == row:
                     continue
                 seen[other] = row
-                value = _product(vectors, row, other)
+                value = dot(fine, row, other) / (FINE * FINE)
                 if count < kept or value > similarities[row, kept - 1]:
                     count = _sink(similarities[row], ids[row], count, kept, value, other)
 
 
 @njit(
-    int64(float32[:, ::1], int64, int64, int32[::1], int32[:, ::1], int32[:, ::1], int64, int32[:, ::1], float32[:, ::1]),
+    int64(int16[:, ::1], int64, int64, int32[::1], int32[:, ::1], int32[:, ::1], int64, int32[:, ::1], float32[:, ::1]),
     nogil=True, cache=True, fastmath=True,
 )  # fmt: skip
-def sweep(vectors, start, stop, labels, first, second, reach, ids, similarities):  # type: ignore[no-untyped-def]
+def sweep(fine, start, stop, labels, first, second, reach, ids, similarities):  # type: ignore[no-untyped-def]
     """Takes the neighbours' neighbours (the first `reach` of `second`, of the first `reach` of `first`) into the lists.
 
     The lists are read from `first` and `second` and written to `ids` and `similarities`, which hold the same to begin with. Returns the
     number of products computed.
     """
     kept = ids.shape[1]
-    seen = np.full(vectors.shape[0], -1, np.int32)
+    seen = np.full(fine.shape[0], -1, np.int32)
     products = 0
     for row in range(start, stop):
         count = 0
@@ -160,7 +165,7 @@ def sweep(vectors, start, stop, labels, first, second, reach, ids, similarities)
                 if seen[other] == row or labels[other] == labels[row]:
                     continue
                 seen[other] = row
-                value = _product(vectors, row, other)
+                value = dot(fine, row, other) / (FINE * FINE)
                 products += 1
                 if count < kept or value > similarities[row, kept - 1]:
                     count = _sink(similarities[row], ids[row], count, kept, value, other)
@@ -168,16 +173,16 @@ def sweep(vectors, start, stop, labels, first, second, reach, ids, similarities)
 
 
 @njit(
-    void(float32[:, ::1], int64, int64, int32[:, ::1], int32[:, ::1], float32[:, ::1]),
+    void(float32[:, ::1], int64[::1], int32[:, ::1], int32[:, ::1], float32[:, ::1]),
     nogil=True, cache=True, fastmath=True,
 )  # fmt: skip
-def settle(vectors, start, stop, found, ids, similarities):  # type: ignore[no-untyped-def]
-    """The best of the lists `found` (n, wide) into ids and similarities (n, k): products summed in float64, equal ones by position.
+def settle(vectors, rows, found, ids, similarities):  # type: ignore[no-untyped-def]
+    """The best of the rows' lists in `found` (n, wide) into ids and similarities (n, k): float64 sums of products, equal ones by position.
 
     A pair's similarity is then the same however the work was cut, and to the last digit the true one of its float32 vectors.
     """
     k = ids.shape[1]
-    for row in range(start, stop):
+    for row in rows:
         count = 0
         for place in range(found.shape[1]):
             other = found[row, place]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from jobs import device, gemm, kernel, leaf
+from jobs.lanes import LANES
 from jobs.pool import Workers, workers
 
 Vectors = npt.NDArray[np.float32]
@@ -33,11 +34,13 @@ ROUNDS = 4  # of leaves, before everything is compared
 
 # Recall asked for → leaves a vector is put into, such that the first round reaches it on 100,000 names of foods and, with more to spare, on
 # a hard made-up set (`make bench-neighbours`).
-FOLDS = ((0.90, 5), (0.92, 6), (0.94, 7), (0.95, 8), (0.96, 9), (0.965, 10), (0.975, 12), (0.985, 15), (1.0, 18))
+FOLDS = ((0.90, 6), (0.92, 7), (0.94, 8), (0.95, 9), (0.965, 10), (0.975, 12), (0.985, 15), (1.0, 18))
 FOLDS_OF_A_FURTHER_ROUND = 4
-LEADERS = 6  # times the square root of the number of vectors: finding the leaders then takes a quarter of the time of the leaves
+LEADERS = 10  # times the square root of the number of vectors: finding them then takes half the time of the leaves
 KEPT = 0.8  # of k: the nearest of a vector in one leaf that are taken further; the others come from its other leaves
-REACH = 8  # neighbours of which a sweep looks at as many neighbours: 64 pairs, half of them new
+# A sweep looks at so many neighbours of as many neighbours: 64 pairs, half of them new. Where that was not enough, a second one of the
+# round looks further; a third would find next to nothing.
+REACHES = (8, 12)
 
 
 @dataclass(frozen=True)
@@ -58,37 +61,59 @@ def nearest(
     vectors (n, d) float32, rows of unit length, or zero: these have no neighbours and are nobody's. target_recall above 0, 1 compares
     everything. Raises ValueError for vectors that are neither, naming the first.
     """
-    check(vectors)
-    present = np.flatnonzero(vectors.any(axis=1))
+    present = check(vectors)
     some = np.require(vectors if len(present) == len(vectors) else vectors[present], requirements=["C", "W"])  # torch and numba ask for it
     unlike = np.empty(0, dtype=np.int32) if labels is None else labels.astype(np.int32)[present]
     with workers(threads) as pool:
         if torch.cuda.is_available():
-            ids, recall, rounds = device.search(some, k + MARGIN, unlike, torch.device("cuda")), 1.0, 0
+            met = _Met(device.search(some, k + MARGIN, unlike, torch.device("cuda")))
         elif len(some) <= EXACT_ROWS or k > EXACT_K or target_recall >= 1:
-            ids, recall, rounds = exact(some, np.arange(len(some)), k + MARGIN, unlike, pool)[0], 1.0, 0
+            met = _Met(exact(some, np.arange(len(some)), k + MARGIN, unlike, pool)[0])
         else:
-            ids, recall, rounds = _approximate(some, k, target_recall, unlike, np.random.default_rng(seed), pool)
+            met = _approximate(some, k, target_recall, unlike, np.random.default_rng(seed), pool)
+        order = np.arange(len(some)) if met.order is None else met.order
         positions, similarities = kernel.lists(len(some), k)
-        pool.share(lambda cut: kernel.settle(some, *cut, ids, positions, similarities), cuts(len(some), KERNEL_ROWS))
+        pool.share(lambda cut: kernel.settle(some, order[slice(*cut)], met.ids, positions, similarities), cuts(len(some), KERNEL_ROWS))
     similarities[positions == NONE] = -np.inf
     if len(some) < len(vectors):
         positions, similarities = _spread(positions, similarities, present, len(vectors))
-    return Neighbours(positions, similarities, recall, rounds)
+    return Neighbours(positions, similarities, met.recall, met.rounds)
 
 
-def check(vectors: Vectors) -> None:
-    """Raises ValueError naming the first row that is neither of unit length nor zero."""
+@dataclass(frozen=True)
+class _Met:
+    """ids (n, k + MARGIN): the nearest that were met; order (n,): of vectors, in which those that are near each other follow each other."""
+
+    ids: Positions
+    recall: float = 1.0  # of the pilot
+    rounds: int = 0
+    order: Rows | None = None
+
+
+def check(vectors: Vectors) -> Rows:
+    """The rows that are not zero. Raises ValueError naming the first row that is neither zero nor of unit length."""
     if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise ValueError(f"expected (n, d) float32 vectors, found {vectors.shape} {vectors.dtype}")
-    if len(bad := unsound(vectors)):
+    squares = _squares(vectors)
+    if len(bad := _unsound(vectors, squares)):
         raise ValueError(f"{len(bad)} of {len(vectors)} vectors are neither of unit length nor zero, the first is row {bad[0]}")
+    return np.flatnonzero(squares)
 
 
 def unsound(vectors: Vectors) -> Rows:
     """Rows that are neither of unit length nor zero."""
-    squares = np.einsum("nd,nd->n", vectors, vectors)
-    return np.flatnonzero(~((np.abs(squares - 1) < 2e-3) | ~vectors.any(axis=1)))  # written so that nan is unsound too
+    return _unsound(vectors, _squares(vectors))
+
+
+def _squares(vectors: Vectors) -> Vectors:
+    return np.asarray(np.einsum("nd,nd->n", vectors, vectors), dtype=np.float32)
+
+
+def _unsound(vectors: Vectors, squares: Vectors) -> Rows:
+    sound = np.abs(squares - 1) < 2e-3
+    none = np.flatnonzero(squares == 0)
+    sound[none] = ~vectors[none].any(axis=1)  # the squares of very small numbers are zero too
+    return np.flatnonzero(~sound)
 
 
 def _spread(positions: Positions, similarities: Vectors, present: Rows, count: int) -> tuple[Positions, Vectors]:
@@ -111,13 +136,13 @@ def exact(vectors: Vectors, queries: Rows, width: int, labels: Positions, pool: 
     labels (n,) int32, or none: pairs of one label do not count.
     """
     ids, similarities = kernel.lists(len(queries), width)
-    whole = torch.from_numpy(vectors)
+    whole = gemm.Matrix(torch.from_numpy(vectors))
     names = np.arange(len(vectors), dtype=np.int32)
-    targets = gemm.rows(whole, names)
+    targets = whole.filled(names)
 
     def compare(cut: tuple[int, int]) -> None:
         asking, slots = queries[slice(*cut)], np.arange(*cut)
-        for mine, theirs, products in gemm.products(gemm.rows(whole, asking), targets, len(asking), len(names)):
+        for mine, theirs, products in gemm.products(whole.filled(asking), targets, len(asking), len(names)):
             if len(labels):
                 kernel.forbid(products, labels[asking[mine]], labels[theirs])
             kernel.top(products, asking[mine] - theirs.start, names[theirs], slots[mine], ids, similarities)
@@ -126,23 +151,20 @@ def exact(vectors: Vectors, queries: Rows, width: int, labels: Positions, pool: 
     return ids, similarities
 
 
-def _approximate(
-    given: Vectors, k: int, target_recall: float, given_labels: Positions, random: np.random.Generator, pool: Workers
-) -> tuple[Positions, float, int]:
-    """Lists (n, k + MARGIN) of positions, the pilot's recall, the rounds it took (none, if in the end everything was compared)."""
+def _approximate(given: Vectors, k: int, target_recall: float, given_labels: Positions, random: np.random.Generator, pool: Workers) -> _Met:
     folds = next(folds for recall, folds in FOLDS if target_recall <= recall)
     count = int(LEADERS * len(given) ** 0.5)
-    quick = torch.from_numpy(given).to(gemm.fastest())
+    quick = gemm.matrix(torch.from_numpy(given), gemm.fastest())
     joined = leaf.nearest(quick, leaf.leaders(quick, count, random, pool), folds, pool)
     # from here on vectors that are near each other stand near each other: what is read together lies together in the cache
     order = np.argsort(joined[:, 0], kind="stable")
-    index = torch.from_numpy(order)
-    vectors, quick, joined = torch.from_numpy(given).index_select(0, index).numpy(), quick.index_select(0, index), joined[order]
-    labels = given_labels[order] if len(given_labels) else given_labels
-    pilot = np.sort(random.choice(len(vectors), PILOT_ROWS, replace=False))
-    _, best = exact(vectors, pilot, k, labels, pool)
-    search = _Search(vectors, quick, labels, math.ceil(KEPT * k), *kernel.lists(len(vectors), k + MARGIN), pool)
-    near = _Search(vectors, quick, labels[:0], search.kept, *kernel.lists(len(vectors), k + MARGIN), pool) if len(labels) else search
+    quick, joined, labels = quick[order], joined[order], given_labels[order] if len(given_labels) else given_labels
+    fine = np.zeros((len(given), -(-given.shape[1] // LANES) * LANES), dtype=np.int16)
+    pool.share(lambda cut: kernel.fixed_point(given, order, *cut, fine), cuts(len(given), KERNEL_ROWS))
+    pilot = np.sort(random.choice(len(given), PILOT_ROWS, replace=False))
+    _, best = exact(given, order[pilot], k, given_labels, pool)
+    search = _Search(fine, quick, labels, math.ceil(KEPT * k), *kernel.lists(len(given), k + MARGIN), pool)
+    near = _Search(fine, quick, labels[:0], search.kept, *kernel.lists(len(given), k + MARGIN), pool) if len(labels) else search
     recall, rounds = 0.0, 0
     while recall < target_recall and rounds < ROUNDS:
         if rounds:
@@ -153,21 +175,33 @@ def _approximate(
         search.through(leaves, folds)
         if near is not search:
             near.through(leaves, folds)
-            search.sweep(search.ids, near.ids)  # two items of one source are never neighbours, but their neighbours may be
-        search.sweep(near.ids, search.ids)
-        recall = _recall(search.similarities[pilot, :k], best)
-    ids = search.ids
+        for reach in REACHES:
+            if near is not search:
+                search.sweep(search.ids, near.ids, reach)  # two items of one source are never neighbours, but their neighbours may be
+            search.sweep(near.ids, search.ids, reach)
+            recall = _recall(given, order[pilot], _given(search.ids[pilot], order), best)
+            if recall >= target_recall:
+                break
     if recall < target_recall:
-        ids, recall, rounds = exact(vectors, np.arange(len(vectors)), k + MARGIN, labels, pool)[0], 1.0, 0
-    found = np.empty_like(ids)
-    found[order] = np.where(ids == NONE, NONE, order.astype(np.int32)[ids])
-    return found, recall, rounds
+        return _Met(exact(given, np.arange(len(given)), k + MARGIN, given_labels, pool)[0])
+    found = np.empty_like(search.ids)
+    found[order] = _given(search.ids, order)
+    return _Met(found, recall, rounds, order)
 
 
-def _recall(found: Vectors, best: Vectors) -> float:
-    """The share of what there is to find, at most k a row, that was found; ties by similarity."""
+def _given(ids: Positions, order: Rows) -> Positions:
+    """Positions among the vectors as they were given, of positions among them in that order."""
+    return np.where(ids == NONE, NONE, order.astype(np.int32)[ids])
+
+
+def _recall(vectors: Vectors, rows: Rows, ids: Positions, best: Vectors) -> float:
+    """The share of what there is to find for the rows that is among the ids (r, w); ties by similarity.
+
+    best (r, k): the similarities there are to find, LOWEST beyond their end.
+    """
     there = best > kernel.LOWEST
     least = np.where(there, best, np.inf).min(axis=1, keepdims=True)  # the k-th, or the last there is
+    found = np.where(ids == NONE, -np.inf, np.einsum("rd,rwd->rw", vectors[rows], vectors[ids]))
     hits = np.minimum((found >= least - TIE).sum(axis=1), there.sum(axis=1))
     return float(hits.sum() / there.sum()) if there.any() else 1.0
 
@@ -176,8 +210,8 @@ def _recall(found: Vectors, best: Vectors) -> float:
 class _Search:
     """Lists of the nearest that were met so far, and what they are made of."""
 
-    vectors: Vectors
-    quick: torch.Tensor  # the same, in the precision of products
+    fine: npt.NDArray[np.int16]  # the vectors in fixed point, for products of distant rows
+    quick: gemm.Matrix  # in the precision of matrix products
     labels: Positions  # pairs of one label do not count; or none
     kept: int  # the nearest of a vector in one leaf that are taken into its list
     ids: Positions
@@ -186,12 +220,13 @@ class _Search:
 
     def through(self, leaves: list[Rows], folds: int) -> None:
         """Takes what the leaves find into the lists."""
-        found, values = kernel.lists(len(self.vectors) * folds, self.kept)
+        found, values = kernel.lists(len(self.fine) * folds, self.kept)
+        unit, rounding = self.quick.unit**2, self.quick.rounding
 
         def search(slots: Rows) -> None:
             members = slots // folds
             names = members.astype(np.int32)
-            rows = gemm.rows(self.quick, members)
+            rows = self.quick.filled(members)
             for mine, theirs, products in gemm.products(rows, rows, len(slots), len(slots)):
                 if len(self.labels):
                     kernel.forbid(products, self.labels[members[mine]], self.labels[members[theirs]])
@@ -201,21 +236,21 @@ class _Search:
         self.pool.share(search, leaves)
 
         def merge(cut: tuple[int, int]) -> None:
-            kernel.merge(self.vectors, cut[0], cut[1], folds, found, values, self.ids, self.similarities)
+            kernel.merge(self.fine, cut[0], cut[1], folds, found, values, unit, rounding, self.ids, self.similarities)
 
         self.pool.share(merge, self._large_cuts)
 
-    def sweep(self, first: Positions, second: Positions) -> None:
-        """Takes the neighbours (in `second`) of neighbours (in `first`) into the lists, once."""
+    def sweep(self, first: Positions, second: Positions, reach: int) -> None:
+        """Takes the first `reach` neighbours (in `second`) of as many neighbours (in `first`) into the lists, once."""
         first, second = first.copy(), second.copy()  # as they are now: what is found must not depend on who is first
-        labels = self.labels if len(self.labels) else np.arange(len(self.vectors), dtype=np.int32)
+        labels = self.labels if len(self.labels) else np.arange(len(self.fine), dtype=np.int32)
 
         def take(cut: tuple[int, int]) -> None:
-            kernel.sweep(self.vectors, cut[0], cut[1], labels, first, second, REACH, self.ids, self.similarities)
+            kernel.sweep(self.fine, cut[0], cut[1], labels, first, second, reach, self.ids, self.similarities)
 
         self.pool.share(take, self._large_cuts)
 
     @property
     def _large_cuts(self) -> list[tuple[int, int]]:
         """Cuts so large that what a kernel sets up for each, an array as long as the vectors, does not matter."""
-        return cuts(len(self.vectors), max(KERNEL_ROWS, len(self.vectors) // 32))
+        return cuts(len(self.fine), max(KERNEL_ROWS, len(self.fine) // 32))

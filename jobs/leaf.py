@@ -22,44 +22,44 @@ ROWS_AT_ONCE = 2048  # of one thread's turn
 SPLIT_ABOVE = 4  # times the mean size: a leaf costs the square of its rows
 
 
-def leaders(vectors: torch.Tensor, count: int, random: np.random.Generator, pool: Workers) -> torch.Tensor:
+def leaders(vectors: gemm.Matrix, count: int, random: np.random.Generator, pool: Workers) -> gemm.Matrix:
     """(count, d) in the precision of the vectors; leaders that are near each other stand near each other."""
     first = _sampled(vectors, count, random)
     taught_by = _sampled(vectors, min(len(vectors), TAUGHT_BY * count), random)
     moved = _means(taught_by, nearest(taught_by, first, 1, pool)[:, 0], first)
     regions = _sampled(moved, max(1, int(count**0.5)), random)
     order = np.argsort(nearest(moved, regions, 1, pool)[:, 0], kind="stable")
-    return moved.index_select(0, torch.from_numpy(order))
+    return moved[order]
 
 
-def _sampled(vectors: torch.Tensor, count: int, random: np.random.Generator) -> torch.Tensor:
-    return vectors.index_select(0, torch.from_numpy(np.sort(random.choice(len(vectors), count, replace=False))))
+def _sampled(vectors: gemm.Matrix, count: int, random: np.random.Generator) -> gemm.Matrix:
+    return vectors[np.sort(random.choice(len(vectors), count, replace=False))]
 
 
-def _means(vectors: torch.Tensor, group: Leaders, of_nobody: torch.Tensor) -> torch.Tensor:
+def _means(vectors: gemm.Matrix, group: Leaders, of_nobody: gemm.Matrix) -> gemm.Matrix:
     """(groups, d) direction of each group's mean; that of an empty group is given."""
-    sums = torch.zeros(of_nobody.shape).index_add_(0, torch.from_numpy(group.astype(np.int64)), vectors.float())
-    sums[sums.abs().amax(dim=1) == 0] = of_nobody.float()[sums.abs().amax(dim=1) == 0]
-    return torch.nn.functional.normalize(sums).to(vectors.dtype)
+    sums = torch.zeros(of_nobody.values.shape).index_add_(0, torch.from_numpy(group.astype(np.int64)), vectors.widened())
+    sums[sums.abs().amax(dim=1) == 0] = of_nobody.widened()[sums.abs().amax(dim=1) == 0]
+    return vectors.like(torch.nn.functional.normalize(sums))
 
 
-def nearest(vectors: torch.Tensor, leaders: torch.Tensor, count: int, pool: Workers) -> Leaders:
+def nearest(vectors: gemm.Matrix, leaders: gemm.Matrix, count: int, pool: Workers) -> Leaders:
     """(n, count) int32: the nearest leaders of each vector, nearest first; NONE where there are fewer."""
     found, similarities = kernel.lists(len(vectors), count)
     names = np.arange(len(leaders), dtype=np.int32)
-    targets = gemm.rows(leaders, names)
+    targets = leaders.filled(names)
     nobody = np.full(ROWS_AT_ONCE, kernel.NONE, dtype=np.int64)
 
     def compare(start: int) -> None:
         rows = np.arange(start, min(len(vectors), start + ROWS_AT_ONCE))
-        for mine, theirs, products in gemm.products(gemm.rows(vectors, rows), targets, len(rows), len(names)):
+        for mine, theirs, products in gemm.products(vectors.filled(rows), targets, len(rows), len(names)):
             kernel.top(products, nobody, names[theirs], rows[mine], found, similarities)
 
     pool.share(compare, range(0, len(vectors), ROWS_AT_ONCE))
     return found
 
 
-def leaves(vectors: torch.Tensor, joined: Leaders, count: int, random: np.random.Generator) -> list[Rows]:
+def leaves(vectors: gemm.Matrix, joined: Leaders, count: int, random: np.random.Generator) -> list[Rows]:
     """The slots of each leaf, large leaves first: slot i is vector i // folds in the leaf of its (i % folds)-th leader.
 
     joined (n, folds) are the nearest of `count` leaders. Every slot lies in one leaf; giant leaves are cut into smaller ones.
@@ -76,13 +76,13 @@ def members(group: Leaders, groups: int) -> list[Rows]:
     return [order[bounds[i] : bounds[i + 1]] for i in range(groups)]
 
 
-def _split(vectors: torch.Tensor, slots: Rows, folds: int, most: float, random: np.random.Generator) -> list[Rows]:
+def _split(vectors: gemm.Matrix, slots: Rows, folds: int, most: float, random: np.random.Generator) -> list[Rows]:
     """The leaf, or what a giant one is cut into: pieces around leaders of its own. A leaf of one has nothing to say."""
     if len(slots) <= most:
         return [slots] if len(slots) > 1 else []
     pieces = 1 + int(len(slots) // (most / 2))
-    rows = vectors.index_select(0, torch.from_numpy(slots // folds))
-    nearest_piece = (rows @ _sampled(rows, pieces, random).T).argmax(dim=1).numpy().astype(np.int32)
+    rows = vectors[slots // folds]
+    nearest_piece = gemm.multiplied(rows, _sampled(rows, pieces, random)).argmax(dim=1).numpy().astype(np.int32)
     parts = [slots[own] for own in members(nearest_piece, pieces)]
     if max(len(part) for part in parts) == len(slots):  # all alike: no leader tells them apart
         parts = np.array_split(slots, pieces)

@@ -39,3 +39,25 @@ def test_a_text_is_embedded_once_ever(lake: Lake, settings_of: Callable[[str], S
     lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(later, "c", "pen")]), later)
     assert embed.run(lake.spark, lake, settings, later).rows_out == 0
     assert lake.version(ITEM_VECTORS) == version  # nothing new, no commit
+
+
+def test_a_text_that_says_nothing_has_the_zero_vector(
+    lake: Lake, settings_of: Callable[[str], Settings], night: Night, tiny_model: Path
+) -> None:
+    """Of an empty text an encoder makes some vector too, the same for all: it would make their items each other's neighbours."""
+    assert np.linalg.norm(encoder.load(tiny_model).encode([""], 8192)[0]) == pytest.approx(1, abs=1e-3)
+    settings = settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n')
+    for table in (CLEAN_ITEMS, ITEM_VECTORS):
+        lake.create(table)
+    items = [clean_item(night, i, t) for i, t in {"a": "", "b": "", "c": "red shoe", "d": "pen"}.items()]
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
+    assert embed.run(lake.spark, lake, settings, night).rows_out == 3
+    named = lake.read(CLEAN_ITEMS, night).join(lake.read(ITEM_VECTORS), "content_hash").orderBy("item_id").collect()
+    norms = [np.linalg.norm(np.frombuffer(row["vector"], dtype="<f4")) for row in named]
+    assert [row["dimension"] for row in named] == [32] * 4
+    assert norms[:2] == [0, 0]
+    assert norms[2:] == pytest.approx([1, 1], abs=1e-3)
+
+    version = lake.version(ITEM_VECTORS)
+    assert embed.run(lake.spark, lake, settings, night).rows_out == 0
+    assert lake.version(ITEM_VECTORS) == version

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from jobs import gemm, kernel
+from jobs import gemm
+from jobs.lanes import LANES
 
-ERROR = {torch.float32: 1e-5, torch.bfloat16: float(kernel.ROUNDING)}  # of unit vectors; the second is what `kernel.merge` counts on
+PRECISIONS = [torch.float32, torch.bfloat16, torch.int8]
 
 
 @pytest.fixture
@@ -18,48 +19,69 @@ def not_measured_yet() -> Iterator[None]:
     gemm.fastest.cache_clear()
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("queries", "targets"), [(1, 1), (512, 1024), (513, 1025), (1300, 40), (3, 2100)])
 def test_blocks_cover_every_pair_once(queries: int, targets: int, precision: torch.dtype) -> None:
     """Nothing of the filling is counted, and the blocks of a query come one after the other."""
     generator = torch.Generator().manual_seed(0)
     vectors = torch.nn.functional.normalize(torch.randn(2200, 64, generator=generator))
     asking, names = np.arange(queries)[::-1].copy(), np.arange(targets) + 50
-    quick = vectors.to(precision)
+    quick = gemm.matrix(vectors, precision)
     met, starts = np.full((queries, targets), np.nan), []
-    for mine, theirs, products in gemm.products(gemm.rows(quick, asking), gemm.rows(quick, names), queries, targets):
+    for mine, theirs, products in gemm.products(quick.filled(asking), quick.filled(names), queries, targets):
         assert np.isnan(met[mine, theirs]).all()
-        assert products.dtype == np.float32
+        assert products.dtype == (np.int32 if precision == torch.int8 else np.float32)
         assert products.flags.c_contiguous  # as the kernels demand
-        met[mine, theirs] = products[: mine.stop - mine.start, : theirs.stop - theirs.start]
+        met[mine, theirs] = products[: mine.stop - mine.start, : theirs.stop - theirs.start] * quick.unit**2
         starts.append((mine.start, theirs.start))
     assert starts == sorted(starts)
     expected = (vectors[torch.from_numpy(asking)].double() @ vectors[torch.from_numpy(names)].double().T).numpy()
-    assert np.abs(met - expected).max() < ERROR[precision]  # nan where a pair was never met, which is below nothing
+    assert np.abs(met - expected).max() < quick.rounding  # nan where a pair was never met, which is below nothing
 
 
-@pytest.mark.parametrize(("asked", "given"), [(0, 0), (1, gemm.STEP), (gemm.STEP, gemm.STEP), (gemm.STEP + 1, 2 * gemm.STEP)])
+@pytest.mark.parametrize(("asked", "given"), [(0, 0), (1, LANES), (LANES, LANES), (LANES + 1, 2 * LANES)])
 def test_rows_come_in_multiples(asked: int, given: int) -> None:
     vectors = torch.arange(300.0)[:, None].repeat(1, 3)
     positions = np.arange(asked, dtype=np.int32)[::-1] + 7
-    found = gemm.rows(vectors, positions)
+    found = gemm.Matrix(vectors).filled(positions).values
     assert found.shape == (given, 3)
     assert found[:asked, 0].tolist() == positions.tolist()
 
 
+def test_eight_bits_hold_the_largest_component_and_saturate_beyond() -> None:
+    narrow = gemm.matrix(torch.tensor([[0.5, -0.25], [0.0, 0.1]]), torch.int8)
+    assert narrow.values.tolist() == [[127, -64], [0, 25]]
+    assert torch.allclose(narrow.widened(), torch.tensor([[0.5, -0.25], [0.0, 0.1]]), atol=narrow.unit / 2)
+    assert narrow.like(torch.tensor([[2.0, -2.0]])).values.tolist() == [[127, -127]]
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_eight_bits_of_nothing(rows: int) -> None:
+    assert gemm.matrix(torch.zeros(rows, 4), torch.int8).widened().tolist() == [[0.0] * 4] * rows
+
+
 @pytest.mark.parametrize(
-    ("float32", "bfloat16", "fastest"),
+    ("float32", "bfloat16", "int8", "fastest"),
     [
-        (4.0, 1.0, torch.bfloat16),
-        (1.1, 1.0, torch.float32),  # noise
-        (1.0, 9.0, torch.float32),  # emulated
+        (8.0, 2.0, 1.0, torch.int8),
+        (8.0, 1.0, 2.0, torch.bfloat16),
+        (4.0, 1.0, float("inf"), torch.bfloat16),  # its sums overflow
+        (1.1, 1.0, 1.0, torch.float32),  # noise
+        (1.0, 9.0, 2.0, torch.float32),  # both emulated
     ],
 )
-def test_bfloat16_has_to_be_worth_it(
-    not_measured_yet: None, monkeypatch: pytest.MonkeyPatch, float32: float, bfloat16: float, fastest: torch.dtype
+def test_a_narrow_precision_has_to_be_worth_it(
+    not_measured_yet: None, monkeypatch: pytest.MonkeyPatch, float32: float, bfloat16: float, int8: float, fastest: torch.dtype
 ) -> None:
-    monkeypatch.setattr(gemm, "seconds", {torch.float32: float32, torch.bfloat16: bfloat16}.__getitem__)
+    monkeypatch.setattr(gemm, "seconds", {torch.float32: float32, torch.bfloat16: bfloat16, torch.int8: int8}.__getitem__)
     assert gemm.fastest() == fastest
+
+
+def test_sums_that_overflow_are_never_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch._int_mm
+    assert gemm.seconds(torch.int8) < float("inf")
+    monkeypatch.setattr(torch, "_int_mm", lambda a, b: real(a, b).clamp(max=2**15))
+    assert gemm.seconds(torch.int8) == float("inf")
 
 
 def test_this_machine_is_measured_once(not_measured_yet: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +89,6 @@ def test_this_machine_is_measured_once(not_measured_yet: None, monkeypatch: pyte
     real = gemm.seconds
     monkeypatch.setattr(gemm, "seconds", lambda dtype: measured.append(dtype) or real(dtype))
     first = gemm.fastest()
-    assert first in (torch.float32, torch.bfloat16)
+    assert first in PRECISIONS
     assert gemm.fastest() == first
-    assert measured == [torch.float32, torch.bfloat16]
+    assert sorted(measured, key=str) == sorted(PRECISIONS, key=str)

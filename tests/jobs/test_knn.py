@@ -145,7 +145,7 @@ def test_vectors_may_be_read_only() -> None:
     assert np.array_equal(knn.nearest(vectors, 3).positions, expected.positions)
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.int8])
 @pytest.mark.parametrize(("target", "k"), [(0.9, K), (0.98, K), (0.9, 1)])
 def test_the_recall_asked_for_is_reached(
     few_are_exact: None, monkeypatch: pytest.MonkeyPatch, target: float, k: int, precision: torch.dtype
@@ -164,7 +164,7 @@ def test_the_recall_asked_for_is_reached(
 def test_the_recall_holds_among_other_labels(few_are_exact: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """In leaves of several blocks, as those of large sets are."""
     monkeypatch.setattr(gemm, "ROWS", 32)
-    monkeypatch.setattr(gemm, "COLUMNS", 48)
+    monkeypatch.setattr(gemm, "COLUMNS", 64)
     vectors, labels = clustered(seed=20), np.random.default_rng(0).integers(2, size=ROWS, dtype=np.int32)
     found = knn.nearest(vectors, K, target_recall=0.9, labels=labels, threads=2)
     assert found.rounds > 0
