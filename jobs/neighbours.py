@@ -55,7 +55,7 @@ def searchable(items: DataFrame, vectors: DataFrame, width: int) -> DataFrame:
         F.slice(F.array_sort(F.collect_list("item_id")), 1, width).alias("members"),
     )
     found = vectors.select("content_hash", "vector").dropDuplicates(["content_hash"])
-    blank = F.expr("vector = unhex(repeat('00', length(vector)))").alias("blank")
+    blank = F.expr("vector = cast(repeat(char(0), length(vector)) AS binary)").alias("blank")
     return nodes.join(found, "content_hash", "left").select("node", "source", "block", "items", "members", "vector", blank)
 
 
@@ -189,7 +189,7 @@ def lists(
     keys = partition_keys(spark, parts)
     key = F.element_at(F.array(*map(F.lit, keys)), F.col("cell") + 1).alias("key")
     own_cores = int(spark.conf.get("spark.task.cpus", "1") or 1)
-    local = (spark.sparkContext.master or "").startswith("local")
+    local = (spark.sparkContext.master or "").split("[")[0] == "local"
     room = cores if local else int(spark.conf.get("spark.executor.cores", "1") or 1)
     threads = max(own_cores, min(cores // parts, room))  # cores that no other cell wants, but of one machine
     searched = (
@@ -199,19 +199,19 @@ def lists(
         .applyInArrow(task.search_cell(how, target, dimension, threads, log), task.LIST)
     )
     if not found:
-        return searched
+        return searched.repartition(cores, "node") if parts < cores else searched  # one cell, but many cores to write what it found
     return searched.repartition(parts, "node").mapInArrow(task.merged(how.k + how.slack + 1), task.LIST)
 
 
 def pairs(items: DataFrame, lists_of_nodes: DataFrame, how: Neighbours) -> DataFrame:
     """item_id, rank, neighbour_id, similarity: every item's k + slack nearest, from the lists of the nodes."""
-    others = F.slice(F.filter("edges", lambda edge: edge["neighbour"] != F.col("item_id")), 1, how.k + how.slack)
-    ranked = items.select("item_id", "node").join(lists_of_nodes, "node").select("item_id", F.posexplode(others).alias("place", "edge"))
-    return ranked.select(
-        "item_id",
-        (F.col("place") + 1).alias("rank"),
-        F.col("edge.neighbour").alias("neighbour_id"),
-        (-F.col("edge.distance")).alias("similarity"),
+    itself = F.array_position("edges.neighbour", F.col("item_id"))  # 0 where the list does not name it
+    edges = items.select("item_id", "node").join(lists_of_nodes, "node").select("item_id", itself.alias("itself"), F.posexplode("edges"))
+    place = F.col("pos") + 1
+    rank = F.when((F.col("itself") > 0) & (F.col("itself") < place), place - 1).otherwise(place).cast("int")
+    others = edges.where(place != F.col("itself")).select("item_id", rank.alias("rank"), "col")
+    return others.where(F.col("rank") <= how.k + how.slack).select(
+        "item_id", "rank", F.col("col.neighbour").alias("neighbour_id"), (-F.col("col.distance")).alias("similarity")
     )
 
 

@@ -57,7 +57,10 @@ def nearest(sample: Sample, batches: Iterator[tuple[Names, Names, Names, npt.NDA
     bar = np.full(count, -np.inf, dtype=np.float32)  # the k-th similarity so far: what is below cannot count
     for nodes, blocks, sources, items, vectors in batches:
         similarities = sample.similarities(blocks, sources, vectors)
-        row, column = np.nonzero(similarities > bar[:, None])
+        most = min(k + 1, similarities.shape[1])  # nodes: each has an item, the sampled one's own perhaps no other
+        best = np.argpartition(-similarities, most - 1, axis=1)[:, :most]
+        row, place = np.nonzero(np.take_along_axis(similarities, best, axis=1) > bar[:, None])
+        column = best[row, place]
         copies = np.minimum(items[column] - (sample.nodes[row] == nodes[column]), k).astype(np.int32)  # an item is not its own neighbour
         row, column, copies = row[copies > 0], column[copies > 0], copies[copies > 0]
         kept = Nearest(
