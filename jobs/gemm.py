@@ -1,7 +1,8 @@
 """Matrix products in the precision that is fastest on this CPU.
 
 CPUs multiply 8-bit integers (VNNI, AMX) or bfloat16 (AMX) several times as fast as float32; where they can't, they emulate it and are
-slower. Which kind this is is measured, once a process. Unit vectors lose little: in 8 bits a product is off by about 0.001.
+slower. Which kind this is is measured, once a process. Unit vectors lose little: in 8 bits a product is off by 0.4 units, about 0.001
+where no component is larger than 0.3.
 """
 
 import time
@@ -16,12 +17,13 @@ import torch
 from jobs.lanes import LANES
 
 ROWS, COLUMNS = 512, 1024  # of one product: 2 MB of similarities, near what the second cache of a core holds; multiples of LANES
-DIMENSION, REPEATS = 384, 5  # a product of 0.2 GFLOP, as large as the search's own: 1 to 4 ms in float32
+DIMENSION, REPEATS = 384, 5  # a product of 0.4 GFLOP, as large as the search's own: 1 to 4 ms in float32
+EMULATED = 0.1  # seconds: a CPU that takes so long for one product need not be asked again
 WORTH = 1.5  # times as fast as float32 it has to be: where the two are near each other, noise would choose, and float32 is exact
 LARGEST = 127  # of 8 bits
 AT_ONCE = 1024  # rows that are narrowed in the cache
 LEAST_UNIT = 1e-4  # of 8 bits: a product in units stays below 2^30 by far, where `kernel.LOWEST` is
-ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 0.006}  # how far a product of unit vectors may lie from the true one
+ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.006}  # how far a product of unit vectors may lie from that of `kernel.fixed_point`
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Matrix:
 
     @property
     def rounding(self) -> float:
-        """How far a product of two unit vectors may lie from the true one: of int8 five standard deviations of d rounded pairs."""
+        """How far a product of two unit vectors may lie from that of `kernel.fixed_point`: of int8 five standard deviations."""
         return ROUNDING.get(self.values.dtype, 2 * self.unit)
 
 
@@ -88,6 +90,8 @@ def seconds(precision: torch.dtype) -> float:
         began = time.perf_counter()
         found = multiplied(narrow[:ROWS], narrow)
         times.append(time.perf_counter() - began)
+        if times[-1] > EMULATED:
+            return times[-1]
     if precision == torch.int8 and not torch.equal(found.float(), exact[:ROWS] @ exact.T):
         return float("inf")
     return min(times[1:])
@@ -95,13 +99,14 @@ def seconds(precision: torch.dtype) -> float:
 
 @lru_cache(maxsize=1)
 def fastest() -> torch.dtype:
-    """int8, bfloat16 or float32, as one core multiplies them."""
+    """The first of int8, bfloat16 and float32 that is fast, as one core multiplies them. Not the fastest of the first two: where they are
+    near each other two processes of one machine would choose differently."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads that wait for each other on a busy machine would be measured instead
-    took = {precision: seconds(precision) for precision in (torch.int8, torch.bfloat16, torch.float32)}
+    exact = seconds(torch.float32)
+    narrow = next((precision for precision in (torch.int8, torch.bfloat16) if exact > WORTH * seconds(precision)), torch.float32)
     torch.set_num_threads(threads)
-    best = min(took, key=lambda precision: took[precision])
-    return best if took[torch.float32] > WORTH * took[best] else torch.float32
+    return narrow
 
 
 def products(

@@ -13,7 +13,7 @@ from numba import float32, int16, int32, int64, njit, void
 from jobs.lanes import LANES, above, bits, dot, lowest_bit, raise_to
 
 NONE = -1  # the neighbour that does not exist, where there are fewer than asked
-FINE = np.float32(32_767)  # of 16 bits
+FINE = np.float32(32_700)  # of 16 bits, with room for lengths that are not quite one
 LOWEST = np.float32(-(2**30))  # below every product, of integers too
 
 
@@ -40,7 +40,7 @@ def fixed_point(vectors, order, start, stop, fine):  # type: ignore[no-untyped-d
     """fine[start:stop] = vectors[order[start:stop]] in units of 1 / FINE.
 
     fine (n, LANES or a multiple) int16: half the memory of float32, which is what a product of two distant rows waits for. A product of
-    unit vectors is off by 0.00001, and cannot overflow.
+    unit vectors is off by 0.00001, ten times as much at most, and cannot overflow.
     """
     for row in range(start, stop):
         for column in range(vectors.shape[1]):
@@ -114,7 +114,7 @@ def forbid(products, row_labels, column_labels):  # type: ignore[no-untyped-def]
 def merge(fine, start, stop, folds, candidates, approximate, unit, rounding, ids, similarities):  # type: ignore[no-untyped-def]
     """Takes the candidates, `folds` lists a vector, into the lists (n, kept), with their products of `fixed_point`.
 
-    The candidates' similarities are `approximate` times `unit`: true ones differ by `rounding` at most.
+    The candidates' similarities are `approximate` times `unit`: those in fixed point differ by `rounding` at most.
     """
     kept = ids.shape[1]
     seen = np.full(fine.shape[0], -1, np.int32)
@@ -131,7 +131,7 @@ def merge(fine, start, stop, folds, candidates, approximate, unit, rounding, ids
                 if seen[other] == row:
                     continue
                 seen[other] = row
-                value = dot(fine, row, other) / (FINE * FINE)
+                value = np.float32(dot(fine, row, other)) / (FINE * FINE)
                 if count < kept or value > similarities[row, kept - 1]:
                     count = _sink(similarities[row], ids[row], count, kept, value, other)
 
@@ -165,7 +165,7 @@ def sweep(fine, start, stop, labels, first, second, reach, ids, similarities):  
                 if seen[other] == row or labels[other] == labels[row]:
                     continue
                 seen[other] = row
-                value = dot(fine, row, other) / (FINE * FINE)
+                value = np.float32(dot(fine, row, other)) / (FINE * FINE)
                 products += 1
                 if count < kept or value > similarities[row, kept - 1]:
                     count = _sink(similarities[row], ids[row], count, kept, value, other)

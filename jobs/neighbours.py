@@ -3,7 +3,7 @@
 Items of one text are searched as one node. Hard blocks (`block_by`) are never crossed; small ones share a cell, large ones are covered by
 overlapping cells (`cells`), and one task searches one cell (`knn`): its rows, and so its memory, are bounded by `cell_rows`. Vectors
 travel once for every cell they are in; what a cell finds leaves it as one row a node. k + slack pairs are kept; an item is never its own
-neighbour, told by id; equal similarities are ordered by id: reruns, and other partitionings, give the same table.
+neighbour, told by id; equal similarities are ordered by id: reruns, and other partitionings, give the same table on one kind of CPU.
 
 Before the search, a random sample is compared with everything it may be matched with: it decides how far cells have to overlap, and after
 the search it gives the recall. Recall and coverage go to `audit_results`, where audit judges them. Staging a night anew takes the old

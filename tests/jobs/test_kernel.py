@@ -50,6 +50,7 @@ def insert(vectors: Floats, row: int, others: set[int], ids: Ids, similarities: 
 def test_products_in_fixed_point_are_nearly_those_of_the_vectors(dimension: int) -> None:
     """In the order asked for; equal and opposite vectors are the largest products there are."""
     vectors = unit(np.random.default_rng(2), 50, dimension)
+    vectors[9] = np.eye(dimension)[0] * np.sqrt(1.001)  # as long as `knn.check` lets pass
     vectors[10:20], vectors[20:30], order = vectors[:10], -vectors[:10], np.random.default_rng(3).permutation(50)
     fine = np.zeros((50, -(-dimension // LANES) * LANES), dtype=np.int16)
     for cut in ((0, 20), (20, 50)):
@@ -93,6 +94,14 @@ def test_top_is_a_sort_of_all_blocks(seed: int, widths: list[int], kept: int, st
         assert len(set(ids[slot, : len(expected)].tolist())) == len(expected)
         assert (ids[slot, len(expected) :] == kernel.NONE).all()
     assert (np.delete(ids, slots, axis=0) == kernel.NONE).all()
+
+
+def test_among_many_that_are_equal_not_everyone_takes_the_same_few() -> None:
+    ids, found = kernel.lists(64, 4)
+    products = np.ones((64, 256), dtype=np.int32)
+    kernel.top(products, np.full(64, -1), np.arange(256, dtype=np.int32), np.arange(64), ids, found)
+    assert (found == 1).all()
+    assert len(np.unique(ids)) > 128
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32])

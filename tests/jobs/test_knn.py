@@ -161,8 +161,10 @@ def test_the_recall_asked_for_is_reached(
     assert truly == pytest.approx(found.pilot_recall, abs=0.02)  # that of 512 sampled rows
 
 
-def test_the_recall_holds_among_other_labels(few_are_exact: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", [torch.float32, torch.int8])
+def test_the_recall_holds_among_other_labels(few_are_exact: None, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype) -> None:
     """In leaves of several blocks, as those of large sets are."""
+    monkeypatch.setattr(gemm, "fastest", lambda: precision)
     monkeypatch.setattr(gemm, "ROWS", 32)
     monkeypatch.setattr(gemm, "COLUMNS", 64)
     vectors, labels = clustered(seed=20), np.random.default_rng(0).integers(2, size=ROWS, dtype=np.int32)
@@ -184,7 +186,13 @@ def test_where_all_have_one_label_nobody_has_neighbours(few_are_exact: None) -> 
     assert found.pilot_recall == 1
 
 
-def test_neither_threads_nor_chance_change_what_is_found(few_are_exact: None) -> None:
+@pytest.mark.parametrize("precision", [torch.float32, torch.int8])
+def test_neither_threads_nor_chance_change_what_is_found(
+    few_are_exact: None, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype
+) -> None:
+    """Nor how many pieces the work is cut into."""
+    monkeypatch.setattr(gemm, "fastest", lambda: precision)
+    monkeypatch.setattr(knn, "KERNEL_ROWS", 256)
     vectors, labels = clustered(seed=40), np.arange(ROWS, dtype=np.int32) % 3
     one, again, two, other = (knn.nearest(vectors, K, labels=labels, threads=t, seed=s) for t, s in ((1, 7), (1, 7), (2, 7), (1, 8)))
     assert one.rounds > 0
