@@ -20,7 +20,6 @@ CONF = {
     "spark.sql.warehouse.dir": f"{tempfile.gettempdir()}/shelfmates-warehouse",  # never used, tables have addresses; the default litters
     "spark.sql.session.timeZone": "UTC",  # a night is a date of the feed, not of the machine
     "spark.ui.showConsoleProgress": "false",  # the stages print their own progress
-    "spark.sql.maxConcurrentOutputFileWriters": "8",  # a night is one partition: rows need not be sorted to be written
     "spark.sql.execution.arrow.pyspark.enabled": "true",  # rows reach Python as columns
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",  # 3 MB of vectors a batch: steady memory in the Python workers
 }
