@@ -36,7 +36,8 @@ def test_blocks_cover_every_pair_once(queries: int, targets: int, precision: tor
         starts.append((mine.start, theirs.start))
     assert starts == sorted(starts)
     expected = (vectors[torch.from_numpy(asking)].double() @ vectors[torch.from_numpy(names)].double().T).numpy()
-    assert np.abs(met - expected).max() < quick.rounding  # nan where a pair was never met, which is below nothing
+    error = 1e-5 if precision == torch.float32 else quick.rounding
+    assert np.abs(met - expected).max() < error  # nan where a pair was never met, which is below nothing
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 0), (1, LANES), (LANES, LANES), (LANES + 1, 2 * LANES)])
@@ -84,13 +85,13 @@ def test_sums_that_overflow_are_never_the_fastest(monkeypatch: pytest.MonkeyPatc
     assert gemm.seconds(torch.int8) == float("inf")
 
 
-def test_a_precision_that_is_emulated_is_measured_with_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_is_emulated_is_measured_with_two_products(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = gemm.multiplied
     monkeypatch.setattr(gemm, "multiplied", lambda queries, targets: asked.append(1) or real(queries, targets))
     monkeypatch.setattr(gemm, "EMULATED", 0.0)
     assert gemm.seconds(torch.float32) > 0
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def test_this_machine_is_measured_once(not_measured_yet: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,4 +101,5 @@ def test_this_machine_is_measured_once(not_measured_yet: None, monkeypatch: pyte
     first = gemm.fastest()
     assert first in PRECISIONS
     assert gemm.fastest() == first
-    assert len(measured) == len(set(measured))
+    assert len(measured) >= 2
+    assert measured == [torch.float32, torch.int8, torch.bfloat16][: len(measured)]

@@ -91,7 +91,7 @@ def test_leaders_are_nearer_to_vectors_than_a_sample_of_them(pool: Workers, prec
     sample = vectors[torch.from_numpy(np.random.default_rng(0).choice(1000, 60, replace=False))]
     assert found.values.shape == (60, 32)
     assert found.values.dtype == precision
-    assert torch.allclose(found.widened().norm(dim=1), torch.ones(60), atol=0.02)
+    assert torch.allclose(found.widened().norm(dim=1), torch.ones(60), atol=0.01)
     nearest = [(vectors @ leaders.T).amax(dim=1).mean().item() for leaders in (found.widened(), sample)]
     assert nearest[0] > nearest[1]
 
