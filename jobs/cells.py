@@ -31,6 +31,9 @@ class Cover:
     overlap: int
     shared: float
 
+    def __str__(self) -> str:
+        return f"{len(self.leaders)} cells, each node in {self.overlap}: {self.shared:.1%} of true neighbours share one"
+
 
 def cells_of(vectors: Vectors, leaders: Vectors, overlap: int) -> Cells:
     """(n, min(overlap, c)) int64 cells of each vector, nearest first. In float64: the same however the vectors are cut into batches."""
@@ -110,9 +113,9 @@ def narrowed(vectors: Vectors) -> npt.NDArray[np.void]:
     return record
 
 
-def widened(flat: npt.NDArray[np.uint8], dimension: int) -> Vectors:
-    """(n, d) float32 of unit length from the bytes of `narrowed`."""
-    record = flat.view(_record(dimension))
+def widened(narrow: npt.NDArray[np.uint8]) -> Vectors:
+    """(n, d) float32 of unit length from the bytes of `narrowed` (n, 4 + 2 d) uint8."""
+    record = narrow.view(_record((narrow.shape[1] - 4) // 2))[:, 0]
     vectors = record["values"].astype(np.float32) * (record["scale"][:, None] / LARGEST)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
@@ -122,23 +125,26 @@ def _record(dimension: int) -> np.dtype[np.void]:
 
 
 def expanded(
-    kinds: npt.NDArray[np.int32], similarities: Vectors, kind_of_name: Cells, names: npt.NDArray[np.object_], width: int
-) -> tuple[Cells, npt.NDArray[np.object_], Vectors]:
-    """From kinds of one vector to the names that have it: for each kind its `width` nearest names, as rows of (kind, name, similarity),
-    ordered by kind, then falling similarity, then name.
+    kinds: npt.NDArray[np.int32], similarities: Vectors, kind_of_name: Cells, place: Cells, width: int
+) -> tuple[Cells, Cells, Vectors]:
+    """From kinds of one vector to the names that have it: for each row of kinds its `width` nearest names, as (row, name, similarity),
+    ordered by row, then falling similarity, then the name's place.
 
-    kinds (n, m): the kinds near each kind, -1 where there is none, with their similarities (n, m).
+    kinds (n, m): the kinds near each row, -1 where there is none, with their similarities (n, m); kind_of_name and place (names,).
     """
-    _, place = np.unique(names, return_inverse=True)
     order = np.lexsort((place, kind_of_name))
-    first = np.searchsorted(kind_of_name[order], np.arange(len(kinds) + 1))
+    first = np.searchsorted(kind_of_name[order], np.arange(kind_of_name.max() + 2))
     row, column = np.nonzero(kinds >= 0)
     near = kinds[row, column]
     count = np.minimum(first[near + 1] - first[near], width)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     name = order[np.repeat(first[near], count) + within]
     row, similarity = np.repeat(row, count), np.repeat(similarities[row, column], count)
-    by_rank = np.lexsort((place[name], -similarity, row))
-    row, name, similarity = row[by_rank], name[by_rank], similarity[by_rank]
+    same = row[1:] == row[:-1]
+    amiss = same & ((similarity[1:] > similarity[:-1]) | ((similarity[1:] == similarity[:-1]) & (place[name[1:]] < place[name[:-1]])))
+    if amiss.any():  # few rows are: kinds come nearest first, and seldom two are equally near
+        mixed = np.flatnonzero(np.isin(row, row[1:][amiss]))
+        by_rank = mixed[np.lexsort((place[name[mixed]], -similarity[mixed], row[mixed]))]
+        name[mixed], similarity[mixed] = name[by_rank], similarity[by_rank]
     kept = np.arange(len(row)) - np.searchsorted(row, row) < width
-    return row[kept], names[name[kept]], similarity[kept]
+    return row[kept], name[kept], similarity[kept]

@@ -81,6 +81,19 @@ def nearest(
     return Neighbours(positions, similarities, met.recall, met.rounds)
 
 
+def nearest_of(vectors: Vectors, rows: Rows, k: int, *, labels: Positions | None = None, threads: int = 1) -> tuple[Positions, Vectors]:
+    """Positions (r, k) and similarities (r, k) of the k nearest of vectors[rows] among all others, by comparing them with everything.
+
+    vectors (n, d) float32, rows of unit length; with `labels` (n,) int32 only those of another label count. Where there are fewer, NONE
+    and -inf.
+    """
+    with workers(threads) as pool:
+        some = np.require(vectors, requirements=["C", "W"])
+        positions, similarities = exact(some, rows, k, np.empty(0, dtype=np.int32) if labels is None else labels, pool)
+    similarities[positions == NONE] = -np.inf
+    return positions, similarities
+
+
 @dataclass(frozen=True)
 class _Met:
     """ids (n, k + MARGIN): the nearest that were met; order (n,): of vectors, in which those that are near each other follow each other."""
@@ -89,6 +102,11 @@ class _Met:
     recall: float = 1.0  # of the pilot
     rounds: int = 0
     order: Rows | None = None
+
+
+def warm_up() -> None:
+    """Does what the first search would: this module has loaded the kernels, and here it is measured how this CPU multiplies."""
+    gemm.fastest()
 
 
 def check(vectors: Vectors) -> Rows:

@@ -2,36 +2,36 @@
 
 Items of one text are searched as one node. Hard blocks (`block_by`) are never crossed; small ones share a cell, large ones are covered by
 overlapping cells (`cells`), and one task searches one cell (`knn`): its rows, and so its memory, are bounded by `cell_rows`. Vectors
-travel once for every cell they are in; what a cell finds leaves it as one row a node. k + slack pairs are kept; an item is never its own
-neighbour, told by id; equal similarities are ordered by id: reruns, and other partitionings, give the same table on one kind of CPU.
+travel once for every cell they are in; what a cell finds leaves it packed. k + slack pairs are kept; an item is never its own neighbour,
+told by id; equal similarities are ordered by id: reruns, and other partitionings, give the same table on one kind of CPU.
 
-Before the search, a random sample is compared with everything it may be matched with: it decides how far cells have to overlap, and after
-the search it gives the recall. Recall and coverage go to `audit_results`, where audit judges them. Staging a night anew takes the old
-verdict away.
+A random sample of items is compared with everything it may be matched with: by the task that holds its block, or, of a block that is cut
+into cells, before they are made, since it decides how far they have to overlap. What was published of the sample gives the recall. Recall
+and coverage go to `audit_results`, where audit judges them. Staging a night anew takes the old verdict away.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pyspark.accumulators import AccumulatorParam
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import cells, encoder, measure, sample, task
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.session import progress
+from jobs.session import at_once, progress, readied
 from jobs.settings import Neighbours, Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 SEARCH_MISSES, COVER_MISSES = 0.6, 0.3  # shares of the recall that may be lost, so that what is measured is above the target
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
-EXACT = "item int, node string, similarity float, copies int"
+BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 
 
 def block_of(block_by: tuple[str, ...]) -> Column:
@@ -39,28 +39,90 @@ def block_of(block_by: tuple[str, ...]) -> Column:
     return F.to_json(F.array(*[F.coalesce(F.col(column), F.lit("")) for column in block_by])) if block_by else F.lit("")
 
 
-def with_nodes(items: DataFrame, how: Neighbours) -> DataFrame:
-    """item_id, source, block, content_hash, node: the first of the items that are searched as one."""
-    blocked = items.select("item_id", "source", "content_hash", block_of(how.block_by).alias("block"))
-    alike = Window.partitionBy("block", "content_hash", *(["source"] if how.across else []))
-    return blocked.withColumn("node", F.min("item_id").over(alike))
+def nodes_of(items: DataFrame, how: Neighbours) -> DataFrame:
+    """One row a node, the items of one block and text (and, across sources, of one source): block, source, content_hash, members (their
+    ids, sorted; the first is the node's name)."""
+    side = (F.col("source") if how.across else F.lit("")).alias("source")
+    blocked = items.select("item_id", block_of(how.block_by).alias("block"), side, "content_hash")
+    return blocked.groupBy("block", "source", "content_hash").agg(F.array_sort(F.collect_list("item_id")).alias("members"))
 
 
-def searchable(items: DataFrame, vectors: DataFrame, width: int) -> DataFrame:
-    """One row a node: node, source, block, items, members (the first `width` of them), vector (null where it was never computed), blank
-    (the vector is zero: the text says nothing)."""
-    nodes = items.groupBy("block", "content_hash", "node").agg(
-        F.min("source").alias("source"),
-        F.count("*").cast("int").alias("items"),
-        F.slice(F.array_sort(F.collect_list("item_id")), 1, width).alias("members"),
-    )
-    found = vectors.select("content_hash", "vector").dropDuplicates(["content_hash"])
-    blank = F.expr("vector = cast(repeat(char(0), length(vector)) AS binary)").alias("blank")
-    return nodes.join(found, "content_hash", "left").select("node", "source", "block", "items", "members", "vector", blank)
+def counted(nodes: DataFrame, night: Night) -> list[Any]:
+    """Items and nodes by block, source and blank. Raises ContractError where there is nothing to search."""
+    blank = (F.col("content_hash") == BLANK).alias("blank")
+    sums = F.sum(F.size("members")).alias("items"), F.count("*").alias("nodes")
+    groups = nodes.groupBy("block", "source", blank).agg(*sums).collect()
+    if not groups:
+        raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")
+    if all(group["blank"] for group in groups):
+        raise ContractError(
+            f"none of the {sum(group['items'] for group in groups):,} items of {night.date} has a text that could be compared",
+            "name columns in embed.fields that the feeds fill",
+        )
+    return groups
+
+
+def sampled(nodes: DataFrame, how: Neighbours) -> list[Any]:
+    """A seeded random sample of the nodes' items: item_id, node, block, source, content_hash."""
+    name = F.element_at("members", 1).alias("node")
+    items = nodes.select(F.explode("members").alias("item_id"), name, "block", "source", "content_hash")
+    return items.orderBy(F.xxhash64("item_id", F.lit(how.seed)), "item_id").limit(how.recall_sample).collect()
+
+
+def few(spark: SparkSession, **columns: Iterable[object]) -> DataFrame:
+    """A few rows made by the driver, to be joined with many. They go as one Arrow table: Spark needs no job to look at them."""
+    frame: DataFrame = spark.createDataFrame(pa.table({name: list(values) for name, values in columns.items()}))
+    return F.broadcast(frame)
+
+
+def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -> dict[str, Any]:
+    """Rows of (item_id, block, source, vector) by item_id, of the few items that are wanted."""
+    items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash")
+    wanted = items.join(few(nodes.sparkSession, item_id=set(item_ids)), "item_id", "left_semi")
+    found = vectors.join(F.broadcast(wanted), "content_hash").select("item_id", "block", "source", "vector")
+    return {row["item_id"]: row for row in found.collect()}
+
+
+def vector_of(row: Any) -> sample.Vectors:
+    return np.frombuffer(row["vector"], dtype="<f4")
+
+
+def with_vectors(nodes: DataFrame, vectors: DataFrame) -> DataFrame:
+    """NODE rows; of a text that has been stored twice, two."""
+    stored = vectors.select("content_hash", F.xxhash64("vector").alias("print"), "vector")
+    return nodes.join(stored, "content_hash", "left").select("block", "source", "members", "print", "vector")
+
+
+def nearest_of_sample(nodes: DataFrame, vectors: DataFrame, rows: list[Any], own: sample.Vectors, how: Neighbours) -> sample.Nearest:
+    """The true k nearest of each sampled item (by its place in rows), by comparing its vector with that of every node."""
+    ids, node, block, source = (np.array([row[name] for row in rows], dtype=object) for name in ("item_id", "node", "block", "source"))
+    compare = task.compared(sample.Sample(ids, node, block, source, own, across=bool(how.across)), how.k)
+    found = with_vectors(nodes, vectors.dropDuplicates(["content_hash"])).mapInArrow(compare, task.TRUE).toPandas()
+    return sample.Nearest(*(found[name].to_numpy() for name in ("item", "node", "similarity", "copies")))
+
+
+def cover_of(
+    nodes: DataFrame, vectors: DataFrame, size: int, asked: list[Any], how: Neighbours, target: float
+) -> tuple[cells.Cover, dict[str, sample.Vectors]]:
+    """The cover of one block, of `size` nodes, and the true similarities of the sampled items in it."""
+    name = F.element_at("members", 1).alias("name")
+    first = nodes.orderBy(F.xxhash64("content_hash", F.lit(how.seed)), "content_hash").limit(COVER_SAMPLE).select(name).collect()
+    known = known_items(nodes, vectors, [row["name"] for row in first] + [row["item_id"] for row in asked])
+    if lacking := [row["item_id"] for row in asked if row["item_id"] not in known]:
+        raise ContractError(f"item {lacking[0]} has no vector of this encoder, others neither", "run clean and embed for this date first")
+    own = np.array([vector_of(known[row["item_id"]]) for row in asked])
+    near = nearest_of_sample(nodes, vectors, asked, own, how)
+    nearest = [near.of(i, how.k) for i in range(len(asked))]
+    full = [i for i, (names, _) in enumerate(nearest) if len(names) == how.k]
+    named = known_items(nodes, vectors, (name for i in full for name in nearest[i][0]))
+    theirs = np.array([[vector_of(named[name]) for name in nearest[i][0]] for i in full])
+    of_block = np.array([vector_of(known[row["name"]]) for row in first])
+    cover = cells.cover(of_block, size, how.cell_rows, own[full], theirs, target, how.seed)
+    return cover, {row["item_id"]: similarities for row, (_, similarities) in zip(asked, nearest, strict=True)}
 
 
 class _Log(AccumulatorParam[list[Any]]):
-    """What the tasks tell: (cell, nodes, blocks, seconds, rounds)."""
+    """What the tasks tell: see `task.search_cell`."""
 
     def zero(self, value: list[Any]) -> list[Any]:
         return []
@@ -69,150 +131,39 @@ class _Log(AccumulatorParam[list[Any]]):
         return value1 + value2
 
 
-def sampled(items: DataFrame, nodes: DataFrame, how: Neighbours) -> sample.Sample:
-    """A seeded random sample of the items that have something to say. nodes: all of them, the blank ones too."""
-    speaking = items.join(nodes.where("blank").select("node"), "node", "left_anti")
-    chosen = speaking.orderBy(F.xxhash64("item_id", F.lit(how.seed)), "item_id").limit(how.recall_sample)
-    own = chosen.select("item_id", "source", "node").join(nodes.select("node", "block", "vector"), "node")
-    rows = own.orderBy("item_id").collect()
-    ids, node, block, source = (np.array([row[name] for row in rows], dtype=object) for name in ("item_id", "node", "block", "source"))
-    return sample.Sample(ids, node, block, source, np.stack([vector_of(row) for row in rows]), across=bool(how.across))
+def threads_of_a_cell(spark: SparkSession, count: int) -> int:
+    """Cores for each of `count` cells: a task's own, and those that no other cell wants, but of one machine."""
+    cores, own = spark.sparkContext.defaultParallelism, int(spark.conf.get("spark.task.cpus", "1") or 1)
+    local = (spark.sparkContext.master or "").split("[")[0] == "local"
+    room = cores if local else int(spark.conf.get("spark.executor.cores", "1") or 1)
+    return max(own, min(cores // count, room))
 
 
-def vector_of(row: Any) -> sample.Vectors:
-    return np.frombuffer(row["vector"], dtype="<f4")
-
-
-def nearest_of_sample(nodes: DataFrame, items: sample.Sample, k: int, dimension: int) -> sample.Nearest:
-    """The true k nearest of each sampled item, by comparing it with every node."""
-
-    def search(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-        import pyarrow as pa
-
-        columns = (
-            (
-                *(batch[name].to_numpy(zero_copy_only=False) for name in ("node", "block", "source", "items")),
-                task.unpacked(batch["vector"], dimension),
-            )
-            for batch in batches
-            if batch.num_rows
-        )
-        found = sample.nearest(items, columns, k)
-        yield pa.RecordBatch.from_pydict(
-            {"item": found.item, "node": pa.array(found.node, pa.string()), "similarity": found.similarity, "copies": found.copies}
-        )
-
-    rows = nodes.select("node", "block", "source", "items", "vector").mapInArrow(search, EXACT).toPandas()
-    return sample.Nearest(*(rows[name].to_numpy() for name in ("item", "node", "similarity", "copies")))
-
-
-def vectors_of(nodes: DataFrame, wanted: DataFrame) -> dict[str, Any]:
-    """Rows of (name, block, source, vector) by name, for the few names wanted."""
-    named = nodes.select(F.explode("members").alias("name"), "block", "source", "vector")
-    return {row["name"]: row for row in named.join(F.broadcast(wanted), "name", "left_semi").collect()}
-
-
-def recall(
-    spark: SparkSession, nodes: DataFrame, published: DataFrame, items: sample.Sample, true: sample.Nearest, k: int
-) -> tuple[float, int]:
-    """Mean recall@k of the sampled items, and the number of them it was taken from: those that have anything to be matched with.
-
-    The published pairs' similarities are computed anew here: a wrong one would not count, and a pair that may not be counts as a miss.
-    """
-    place = {item_id: i for i, item_id in enumerate(items.item_ids)}
-    ids = spark.createDataFrame([(item_id,) for item_id in place], "item_id string")
-    listed = published.where(F.col("rank") <= k).join(F.broadcast(ids), "item_id", "left_semi").select("item_id", "neighbour_id").collect()
-    wanted = spark.createDataFrame([(name,) for name in {row["neighbour_id"] for row in listed}], "name string")
-    known = vectors_of(nodes, wanted)
-    by_item: list[list[float]] = [[] for _ in place]
-    for row in listed:
-        other, mine = known.get(row["neighbour_id"]), place[row["item_id"]]
-        if other is None or other["block"] != items.blocks[mine] or (items.across and other["source"] == items.sources[mine]):
-            continue
-        by_item[mine].append(float(vector_of(other).astype(np.float64) @ items.vectors[mine]))
-    recalls = measure.recall_of_items([np.array(found) for found in by_item], [true.of(i, k)[1] for i in range(len(place))], k)
-    counted = recalls[~np.isnan(recalls)]
-    return (float(counted.mean()) if len(counted) else 1.0), len(counted)
-
-
-def covers(
-    spark: SparkSession, nodes: DataFrame, sizes: dict[str, int], items: sample.Sample, true: sample.Nearest, how: Neighbours, target: float
-) -> dict[str, cells.Cover]:
-    """Of every block that is too large for one cell, its cover."""
-    found = {}
-    for block in sorted(block for block, size in sizes.items() if size > how.cell_rows):
-        of_block = nodes.where(F.col("block") == block)
-        rows = of_block.orderBy(F.xxhash64("node", F.lit(how.seed)), "node").limit(COVER_SAMPLE).select("vector").collect()
-        mine = np.flatnonzero(items.blocks == block).tolist()
-        near = {i: true.of(i, how.k)[0] for i in mine}
-        full = [i for i in mine if len(near[i]) == how.k]
-        wanted = spark.createDataFrame([(name,) for name in {name for i in full for name in near[i]}], "name string")
-        known = vectors_of(nodes, wanted)
-        dimension = items.vectors.shape[1]
-        theirs = np.array([[vector_of(known[name]) for name in near[i]] for i in full], dtype=np.float32).reshape(-1, how.k, dimension)
-        sampled = np.stack([vector_of(row) for row in rows])
-        found[block] = cells.cover(sampled, sizes[block], how.cell_rows, items.vectors[full], theirs, target, how.seed)
-    return found
-
-
-def partition_keys(spark: SparkSession, count: int) -> list[int]:
-    """A number for each of `count` partitions that Spark's hash sends there: a cell for each partition, and none that gets two."""
-    if count == 1:
-        return [0]
-    rows = spark.range(40 * count).select(F.col("id").cast("int").alias("id"), F.pmod(F.hash(F.col("id").cast("int")), F.lit(count)))
-    taken: dict[int, int] = {}
-    for number, partition in rows.collect():
-        taken.setdefault(partition, number)
-    return [taken[partition] for partition in range(count)]
-
-
-def lists(
-    spark: SparkSession,
+def pairs(
     nodes: DataFrame,
-    sizes: dict[str, int],
-    found: dict[str, cells.Cover],
+    vectors: DataFrame,
+    small: dict[str, int],
+    covers: dict[str, cells.Cover],
+    asked: dict[str, list[str]],
     how: Neighbours,
-    dimension: int,
     target: float,
     log: Any,
 ) -> DataFrame:
-    """The LIST rows of every node, nearest first: k + slack + 1 items, its own among them."""
+    """The PAIR rows of all nodes. `small` are the nodes of each block that is not covered."""
+    spark = nodes.sparkSession
     cores = spark.sparkContext.defaultParallelism
-    small = {block: size for block, size in sizes.items() if block not in found}
     plan = cells.packed(small, how.cell_rows, cores)
-    parts = 1 + max(plan.values(), default=-1)
-    listed = spark.createDataFrame(list(plan.items()), "block string, cell int")
-    cut = nodes.join(F.broadcast(listed), "block").select("cell", "block", "node", "source", "members", "vector")
-    for block, cover in found.items():
-        cut = cut.unionByName(nodes.where(F.col("block") == block).mapInArrow(task.placed(cover, parts, dimension), task.CELL))
-        parts += len(cover.leaders)
-    keys = partition_keys(spark, parts)
-    key = F.element_at(F.array(*map(F.lit, keys)), F.col("cell") + 1).alias("key")
-    own_cores = int(spark.conf.get("spark.task.cpus", "1") or 1)
-    local = (spark.sparkContext.master or "").split("[")[0] == "local"
-    room = cores if local else int(spark.conf.get("spark.executor.cores", "1") or 1)
-    threads = max(own_cores, min(cores // parts, room))  # cores that no other cell wants, but of one machine
-    searched = (
-        cut.select("*", key)
-        .repartition(parts, "key")
-        .groupBy("key")
-        .applyInArrow(task.search_cell(how, target, dimension, threads, log), task.LIST)
-    )
-    if not found:
-        return searched.repartition(cores, "node") if parts < cores else searched  # one cell, but many cores to write what it found
-    return searched.repartition(parts, "node").mapInArrow(task.merged(how.k + how.slack + 1), task.LIST)
-
-
-def pairs(items: DataFrame, lists_of_nodes: DataFrame, how: Neighbours) -> DataFrame:
-    """item_id, rank, neighbour_id, similarity: every item's k + slack nearest, from the lists of the nodes."""
-    itself = F.array_position("edges.neighbour", F.col("item_id"))  # 0 where the list does not name it
-    edges = items.select("item_id", "node").join(lists_of_nodes, "node").select("item_id", itself.alias("itself"), F.posexplode("edges"))
-    place = F.col("pos") + 1
-    rank = F.when((F.col("itself") > 0) & (F.col("itself") < place), place - 1).otherwise(place).cast("int")
-    others = edges.where(place != F.col("itself")).select("item_id", rank.alias("rank"), "col")
-    return others.where(F.col("rank") <= how.k + how.slack).select(
-        "item_id", "rank", F.col("col.neighbour").alias("neighbour_id"), (-F.col("col.distance")).alias("similarity")
-    )
+    count = 1 + max(plan.values(), default=-1)
+    listed = few(spark, block=plan, cell=np.array(list(plan.values()), dtype=np.int32))
+    cut = with_vectors(nodes, vectors).join(listed, "block").select("cell", "block", "source", "members", "print", "vector")
+    for block, cover in covers.items():
+        whole = with_vectors(nodes.where(F.col("block") == block), vectors)
+        cut = cut.unionByName(whole.mapInArrow(task.placed(cover, count), task.CELL))
+        count += len(cover.leaders)
+    parts, narrow = max(count, cores), 1 + max(plan.values(), default=-1)
+    search = task.Search(how, target, narrow, threads_of_a_cell(spark, count), parts, asked)
+    packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), task.PACKED)
+    return packed.repartitionById(parts, "part").mapInArrow(task.told(how.k + how.slack), task.PAIR)
 
 
 def staged(found: DataFrame, night: Night, model_id: str) -> DataFrame:
@@ -228,114 +179,101 @@ def staged(found: DataFrame, night: Night, model_id: str) -> DataFrame:
     )
 
 
-def coverage(
-    published: DataFrame, items: DataFrame, counts: dict[tuple[str, str], int], possible: dict[tuple[str, str], int], k: int
-) -> tuple[float, int]:
-    """The share of items that have all the neighbours they could have, up to k, and the number of all pairs. One Spark job.
+def coverage(published: DataFrame, nodes: DataFrame, groups: list[Any], how: Neighbours) -> tuple[float, int]:
+    """The share of items that have all the neighbours they could have, up to k, and the number of all pairs.
 
-    items: item_id, block, source; counts and possible: of each (block, source), its items and the neighbours one of them can have.
+    groups: block, source and items of each group of nodes.
     """
-    per_item = published.groupBy("item_id").agg(F.count("*").alias("pairs"), F.count_if(F.col("rank") <= k).alias("found"))
-    of_items = items.join(per_item, "item_id").groupBy("block", "source", "found")
-    rows = of_items.agg(F.count("*").alias("items"), F.sum("pairs").alias("pairs")).collect()
-    complete = sum(row["items"] for row in rows if row["found"] >= possible[row["block"], row["source"]])
-    complete += sum(count for group, count in counts.items() if possible[group] == 0)
-    return complete / max(1, sum(counts.values())), sum(row["pairs"] for row in rows)
+    size = Counter[str]()
+    for group in groups:
+        size[group["block"]] += group["items"]
+    could = [(group, size[group["block"]] - (group["items"] if how.across else 1)) for group in groups]
+    limited = [(group["block"], group["source"], most) for group, most in could if 0 < most < how.k]
+    items = published.groupBy("item_id").agg(F.count("*").alias("pairs"), F.count_if(F.col("rank") <= how.k).alias("found"))
+    if limited:
+        limits = few(nodes.sparkSession, **dict(zip(("block", "source", "most"), zip(*limited, strict=True), strict=True)))
+        theirs = nodes.join(limits, ["block", "source"]).select(F.explode("members").alias("item_id"), "most")
+        items = items.join(theirs, "item_id", "left").fillna(how.k, "most")
+    else:
+        items = items.withColumn("most", F.lit(how.k))
+    row = items.agg(F.count_if(F.col("found") >= F.col("most")).alias("complete"), F.sum("pairs").alias("pairs")).collect()[0]
+    complete = row["complete"] + sum(group["items"] for group, most in could if most == 0)
+    return complete / max(1, sum(size.values())), row["pairs"] or 0
 
 
-def possible_neighbours(counts: dict[tuple[str, str], int], how: Neighbours) -> dict[tuple[str, str], int]:
-    """How many neighbours of rank ≤ k an item of a (block, source) can have, from the items of each."""
-    size: dict[str, int] = {}
-    for (block, _), n in counts.items():
-        size[block] = size.get(block, 0) + n
-    return {(block, source): min(how.k, size[block] - (n if how.across == "source" else 1)) for (block, source), n in counts.items()}
+def recall(
+    nodes: DataFrame, vectors: DataFrame, published: DataFrame, asked: list[Any], true: dict[str, sample.Vectors], how: Neighbours
+) -> tuple[float, int]:
+    """Mean recall@k of the sampled items, and the number of them it was taken from: those that have anything to be matched with.
 
-
-def counted(nodes: DataFrame, how: Neighbours) -> list[Any]:
-    """Items, nodes and what there is to say of their vectors, by block, source (where that matters) and blank."""
-    length = F.length("vector")
-    side = (F.col("source") if how.across else F.lit("")).alias("source")
-    return (
-        nodes.groupBy("block", side, "blank")
-        .agg(
-            F.sum("items").alias("items"),
-            F.count("*").alias("nodes"),
-            F.min(length).alias("shortest"),
-            F.max(length).alias("longest"),
-            F.min_by("node", length).alias("short"),
-        )
-        .collect()
-    )
-
-
-def check_searchable(groups: list[Any], model_id: str, night: Night) -> int:
-    """The dimension of the vectors. Raises ContractError where one is missing, or not as long as the others."""
-    total, bare = sum(group["items"] for group in groups), sum(group["items"] for group in groups if group["blank"] is None)
-    if bare or not total:
-        raise ContractError(
-            f"{bare:,} of {total:,} items of {night.date} have no vector of {model_id}", "run clean and embed for this date first"
-        )
-    if all(group["blank"] for group in groups):
-        raise ContractError(
-            f"none of the {total:,} items of {night.date} has a text that could be compared",
-            "name columns in embed.fields that the feeds fill",
-        )
-    least, longest = min(groups, key=lambda group: group["shortest"]), max(group["longest"] for group in groups)
-    if least["shortest"] != longest:
-        raise ContractError(
-            f"the vector of item {least['short']} has {least['shortest'] // 4} dimensions, others of {model_id} have {longest // 4}",
-            "delete it from item_vectors and run embed",
-        )
-    return int(longest) // 4
+    The published pairs' similarities are computed anew here: a wrong one would not count, and a pair that may not be counts as a miss.
+    """
+    own = {row["item_id"]: row for row in asked}
+    top = published.where(F.col("rank") <= how.k).select("item_id", "neighbour_id")
+    listed = top.join(few(nodes.sparkSession, item_id=own), "item_id", "left_semi").collect()
+    known = known_items(nodes, vectors, [*own, *(row["neighbour_id"] for row in listed)])
+    of_item: dict[str, list[float]] = {item_id: [] for item_id in own}
+    for item_id, neighbour_id in listed:
+        mine, other = known[item_id], known.get(neighbour_id)
+        if other is None or other["block"] != mine["block"] or (how.across and other["source"] == mine["source"]):
+            continue
+        of_item[item_id].append(float(vector_of(mine).astype(np.float64) @ vector_of(other)))
+    recalls = measure.recall_of_items([np.array(found) for found in of_item.values()], [true[item_id] for item_id in of_item], how.k)
+    counted = recalls[~np.isnan(recalls)]
+    return (float(counted.mean()) if len(counted) else 1.0), len(counted)
 
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     how, log = settings.neighbours, spark.sparkContext.accumulator([], _Log())
     misses = 1 - settings.audit.target_recall
     model_id = encoder.model_id(encoder.folder_of(settings.embed.model))
-    vectors = lake.read(ITEM_VECTORS, F.col("model_id") == model_id)
-    items = with_nodes(lake.read(CLEAN_ITEMS, night), how)
-    nodes = searchable(items, vectors, how.k + how.slack + 1).persist()
-    grouped = counted(nodes, how)
-    dimension = check_searchable(grouped, model_id, night)
-    lake.delete(AUDIT_RESULTS, night, night.verdict)
-    speaking = nodes.where("NOT blank")
+    with readied(spark, "jobs.knn:warm_up"):
+        vectors = lake.read(ITEM_VECTORS, F.col("model_id") == model_id)
+        nodes = nodes_of(lake.read(CLEAN_ITEMS, night), how).persist()
+        grouped, none, _ = at_once(lambda: counted(nodes, night), vectors.isEmpty, lambda: lake.delete(AUDIT_RESULTS, night, night.verdict))
+        if none:
+            raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
+        speaking = nodes.where(F.col("content_hash") != BLANK)
+        asked = sampled(speaking, how)
     heard = [row for row in grouped if not row["blank"]]
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
     sizes: dict[str, int] = {}
     for row in heard:
         sizes[row["block"]] = sizes.get(row["block"], 0) + row["nodes"]
-    chosen = sampled(items, nodes, how)
-    true = nearest_of_sample(speaking, chosen, how.k, dimension)
-    found = covers(spark, speaking, sizes, chosen, true, how, 1 - COVER_MISSES * misses)
-    for block, cover in found.items():
-        print(
-            f"neighbours: {sizes[block]:,} nodes{f' of block {block}' if block else ''} in {len(cover.leaders)} cells, each node in "
-            f"{cover.overlap}: {cover.shared:.1%} of true neighbours share one",
-            flush=True,
-        )
+    true: dict[str, sample.Vectors] = {}
+    covers: dict[str, cells.Cover] = {}
+    for block in sorted(block for block, size in sizes.items() if size > how.cell_rows):
+        of_block, mine = speaking.where(F.col("block") == block), [row for row in asked if row["block"] == block]
+        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, how, 1 - COVER_MISSES * misses)
+        true |= known
+        print(f"neighbours: {sizes[block]:,} nodes{f' of block {block}' if block else ''} in {covers[block]}", flush=True)
+    in_cells: dict[str, list[str]] = {}
+    for row in asked:
+        if row["block"] not in covers:
+            in_cells.setdefault(row["node"], []).append(row["item_id"])
+    small = {block: size for block, size in sizes.items() if block not in covers}
     with progress(spark, "neighbours", total, "items"):
-        searched = lists(spark, speaking, sizes, found, how, dimension, 1 - SEARCH_MISSES * misses, log)
-        staged_rows = staged(pairs(items, searched, how), night, model_id)
-        lake.replace(STAGED_NEIGHBOURS, staged_rows, night, empty=True)  # coverage tells: a look would search twice
+        found = pairs(speaking, vectors, small, covers, in_cells, how, 1 - SEARCH_MISSES * misses, log)
+        lake.replace(STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=True)  # coverage tells: a look would search twice
+    for *_, best in log.value:
+        true |= best
     published = lake.read(STAGED_NEIGHBOURS, night)
-    counts = {(row["block"], row["source"]): row["items"] for row in heard}
-    placed_items = items.select("item_id", "block", (F.col("source") if how.across else F.lit("")).alias("source"))
-    covered, kept = coverage(published, placed_items, counts, possible_neighbours(counts, how), how.k)
-    figure, asked = recall(spark, speaking, published, chosen, true, how.k)
+    (covered, kept), (figure, judged) = at_once(
+        lambda: coverage(published, speaking, heard, how), lambda: recall(speaking, vectors, published, asked, true, how)
+    )
     nodes.unpersist()
-    low, high = measure.wilson(figure, asked)
-    told = f"{asked:,} random items, 95 % interval {low:.4f} to {high:.4f}"
+    low, high = measure.wilson(figure, judged)
+    told = f"{judged:,} random items, 95 % interval {low:.4f} to {high:.4f}"
     lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figure, told, covered)), night)
     figures = {
         "recall": figure,
         "recall_low": low,
         "recall_high": high,
-        "recall_sample": asked,
+        "recall_sample": judged,
         "coverage": covered,
         "blocks": len(sizes),
         "items_without_text": silent,
-        "overlap_max": max((cover.overlap for cover in found.values()), default=1),
+        "overlap_max": max((cover.overlap for cover in covers.values()), default=1),
     }
     note = f"recall@{how.k} {figure:.3f} ({low:.3f} to {high:.3f})" + (f", {silent:,} items without text" if silent else "")
     return Counts(total, kept, "pairs", figures | of_cells(log.value), note=note)
@@ -343,7 +281,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
 
 def of_cells(told: list[Any]) -> dict[str, float]:
     """Figures of the cells, from what their tasks told; a task that was run twice tells twice, and counts once."""
-    cell = {key: (rows, seconds, rounds) for key, rows, _, seconds, rounds in told}
+    cell = {key: (rows, seconds, rounds) for key, rows, _, seconds, rounds, _ in told}
     if not cell:
         return {}
     rows, seconds, rounds = (np.array(column, dtype=float) for column in zip(*cell.values(), strict=True))

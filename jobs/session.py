@@ -3,10 +3,11 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.settings import Settings
 from jobs.toolchain import use_jvm_options
@@ -21,6 +22,11 @@ CONF = {
     "spark.sql.session.timeZone": "UTC",  # a night is a date of the feed, not of the machine
     "spark.ui.showConsoleProgress": "false",  # the stages print their own progress
     "spark.sql.execution.arrow.pyspark.enabled": "true",  # rows reach Python as columns
+    "spark.sql.autoBroadcastJoinThreshold": str(
+        64 << 20
+    ),  # of 10 MB the ids and hashes of 70,000 items: their vectors would be shuffled instead
+    "spark.python.daemon.module": "jobs.daemon",
+    "spark.python.unix.domain.socket.enabled": "true",  # vectors reach the Python workers faster than through TCP
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",  # 3 MB of vectors a batch: steady memory in the Python workers
 }
 
@@ -53,6 +59,25 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
         if not (submitted and SparkConf().contains(key)):
             builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """What the calls return, made in a thread each: Spark plans a query on one core, and most of a small one's time is planning."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+@contextmanager
+def readied(spark: "SparkSession", named: str) -> Iterator[None]:
+    """What is asked of Spark from here on is done by Python workers in which a function, `module:function`, has been called before they
+    begin. It is called while the driver plans, once on each machine; the end of the `with` waits for it on one of them."""
+    from jobs.daemon import READY
+
+    spark.sparkContext.environment[READY] = named
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(spark.range(0, 1, 1, 1).mapInArrow(lambda batches: batches, "id bigint").collect)
+        yield
+        started.result()
 
 
 @contextmanager

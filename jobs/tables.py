@@ -129,6 +129,7 @@ STAGED_NEIGHBOURS = Table(
     key=("snapshot_date", "item_id", "rank"),
     partition=("snapshot_date",),
     checks=(("not_its_own_neighbour", "item_id <> neighbour_id"),),
+    properties=(("delta.dataSkippingNumIndexedCols", "0"),),  # whole nights are read: statistics would be a quarter of the write
 )
 
 NEIGHBOURS = Table(

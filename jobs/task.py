@@ -1,145 +1,325 @@
 """What a task of the neighbours stage does with the rows Spark hands it: Arrow in, Arrow out.
 
-A node is all the items of one text. CELL rows are nodes on their way to a cell, LIST rows what was found for them.
+A node is all the items of one text that are searched as one, named by the first of them. NODE rows have its vector, and a fingerprint of
+it; CELL rows are on their way to the cell that searches them. What a cell finds leaves it PACKED, a table of lists in a value: Spark
+moves hundreds of rows instead of millions. PAIR rows are the lists of all cells, merged and told item by item.
 """
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from jobs import cells
+from jobs import cells, sample
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    Batches = Iterator[pa.RecordBatch]
+    Task = Callable[[Batches], Batches]
+
 Vectors = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
-ROWS_AT_ONCE = 10_000  # of a batch on its way back to Spark
-CELL = "cell int, block string, node string, source string, members array<string>, vector binary"
-LIST = "node string, edges array<struct<distance:float,neighbour:string>>"  # nearest first: a distance is a negative similarity
+NODES_OF_A_VALUE = 5_000  # packed: 2 MB at 16 neighbours each
+ITEMS_AT_ONCE = 5_000  # told: 75,000 pairs, 4 MB
 
-
-def unpacked(vectors: "pa.ChunkedArray | pa.BinaryArray", dimension: int) -> Vectors:
-    """(n, d) float32 from a binary column without nulls whose values are all of one length, in full or `cells.narrowed`."""
-    import pyarrow as pa
-
-    whole = vectors.combine_chunks() if isinstance(vectors, pa.ChunkedArray) else vectors
-    offsets = np.frombuffer(whole.buffers()[1], dtype=np.int32)[whole.offset : whole.offset + len(whole) + 1]
-    flat = np.frombuffer(whole.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
-    if len(flat) == 4 * dimension * len(whole):
-        return flat.view("<f4").reshape(len(whole), dimension)
-    return cells.widened(flat, dimension)
+NODE = "block string, source string, members array<string>, print bigint, vector binary"
+CELL = f"cell int, {NODE}"
+PACKED = "part int, lists binary"
+PAIR = "item_id string, rank int, neighbour_id string, similarity float"
+TRUE = "item int, node string, similarity float, copies int"
 
 
-def search_cell(how: Neighbours, target_recall: float, dimension: int, threads: int, log: Any) -> "Callable[[pa.Table], pa.Table]":
-    """From the CELL rows of one cell to the LIST rows of its nodes: the k + slack + 1 nearest items, own ones among them."""
+def unpacked(nodes: "pa.RecordBatch", size: int | None = None) -> npt.NDArray[np.uint8]:
+    """(n, size) uint8 of the vectors of NODE or CELL rows, not copied. Raises ContractError where one is missing, or of another size."""
+    import pyarrow.compute as pc
 
-    def search(cell: "pa.Table") -> "pa.Table":
-        import pyarrow as pa
-
-        began = time.monotonic()
-        cell = cell.sort_by([("block", "ascending"), ("node", "ascending")])
-        blocks = cell["block"].to_numpy()
-        bounds = [0, *(np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist(), len(blocks)]
-        found = [search_block(cell.slice(start, stop - start), how, target_recall, dimension, threads) for start, stop in pairwise(bounds)]
-        log.add([(cell["cell"][0].as_py(), len(cell), len(found), time.monotonic() - began, max(rounds for _, rounds in found))])
-        return pa.concat_tables([lists for lists, _ in found])
-
-    return search
-
-
-def search_block(block: "pa.Table", how: Neighbours, target_recall: float, dimension: int, threads: int) -> "tuple[pa.Table, int]":
-    """The LIST rows of the nodes of one block, or of one cell of it, and the rounds the search took. Raises ContractError."""
-    import pyarrow as pa
-
-    from jobs import knn  # with torch and compiled kernels, which only the workers that search should pay for
-
-    width = how.k + how.slack + 1
-    vectors = unpacked(block["vector"], dimension)
-    if len(bad := knn.unsound(vectors)):
+    vectors, items = nodes["vector"], pc.list_value_length(nodes["members"])
+    if vectors.null_count:
+        bare = pc.sum(items.filter(vectors.is_null())).as_py()
         raise ContractError(
-            f"the vector of item {block['node'][int(bad[0])].as_py()} is not of unit length, nor those of {len(bad) - 1} others",
-            "delete them from item_vectors, see that embed.model is a working encoder, and run embed",
+            f"{bare:,} of {pc.sum(items).as_py():,} items that were looked at have no vector of this encoder",
+            "run clean and embed for this date first",
         )
-    labels = np.unique(block["source"].to_numpy(), return_inverse=True)[1].astype(np.int32) if how.across else None
-    # two texts may have one vector, as an encoder that knows no capitals gives them: searched once, and found in the order of their ids
-    kinds = block["vector"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    if labels is not None:
-        kinds = np.unique(np.stack([kinds, labels]), axis=1, return_inverse=True)[1].ravel()
-    _, first, kind = np.unique(kinds, return_index=True, return_inverse=True)
-    found = knn.nearest(
-        vectors[first], how.k + how.slack, target_recall=target_recall, labels=None if labels is None else labels[first], threads=threads
-    )
-    own = np.arange(len(first), dtype=np.int32)[:, None]
-    itself = np.einsum("nd,nd->n", vectors[first], vectors[first], dtype=np.float64).astype(np.float32)[:, None]
-    near, similarity = found.positions, found.similarities
-    if labels is None:
-        near, similarity = np.hstack([own, near]), np.hstack([itself, similarity])
-    members = block["members"].combine_chunks()
-    names = members.flatten().to_numpy(zero_copy_only=False)
-    row, name, value = cells.expanded(near, similarity, np.repeat(kind, members.value_lengths().to_numpy()), names, width)
-    edges = pa.StructArray.from_arrays([pa.array(-value, pa.float32()), pa.array(name, pa.string())], ["distance", "neighbour"])
-    offsets = pa.array(np.searchsorted(row, np.arange(len(first) + 1)).astype(np.int32))
-    lists = pa.ListArray.from_arrays(offsets, edges).take(pa.array(kind))
-    return pa.table({"node": block["node"].cast(pa.string()), "edges": lists}), found.rounds
+    offsets = np.frombuffer(vectors.buffers()[1], dtype=np.int32)[vectors.offset : vectors.offset + len(vectors) + 1]
+    lengths = np.diff(offsets)
+    size = size or int(np.median(lengths))
+    if len(odd := np.flatnonzero(lengths != size)):
+        raise ContractError(
+            f"the vector of item {nodes['members'][int(odd[0])].as_py()[0]} has {lengths[odd[0]]:,} bytes, others of this encoder {size:,}",
+            "delete it from item_vectors and run embed",
+        )
+    return np.frombuffer(vectors.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]].reshape(len(vectors), size)
 
 
-def placed(cover: cells.Cover, first_cell: int, dimension: int) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
-    """From searchable rows of a covered block to CELL rows: each once for every cell it is in, its vector narrowed."""
+def placed(cover: cells.Cover, first_cell: int) -> "Task":
+    """From NODE rows of a covered block to CELL rows: each once for every cell it is in, its vector narrowed."""
 
-    def place(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    def place(batches: "Batches") -> "Batches":
         import pyarrow as pa
 
         for batch in batches:
-            vectors = unpacked(batch["vector"], dimension)
+            vectors = unpacked(batch).view("<f4")
             own = cells.cells_of(vectors, cover.leaders, cover.overlap)
             narrow = np.ascontiguousarray(cells.narrowed(vectors)).view(np.uint8)
-            size = 4 + 2 * dimension
+            size = narrow.size // max(1, len(batch))
             offsets = pa.py_buffer(np.arange(0, size * (len(batch) + 1), size, dtype=np.int32))
             packed = pa.Array.from_buffers(pa.binary(), len(batch), [None, offsets, pa.py_buffer(narrow)])
             for column in own.T:
                 cell = pa.array((column + first_cell).astype(np.int32))
-                yield pa.RecordBatch.from_arrays(
-                    [cell, *(batch[name] for name in ("block", "node", "source", "members")), packed],
-                    names=["cell", "block", "node", "source", "members", "vector"],
-                )
+                columns = [cell, *(batch[name] for name in ("block", "source", "members", "print")), packed]
+                yield pa.RecordBatch.from_arrays(columns, names=["cell", "block", "source", "members", "print", "vector"])
 
     return place
 
 
-def merged(width: int) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
-    """From the LIST rows that the cells of a node have found, all of one node together in a partition, to one LIST row a node."""
+def compared(items: sample.Sample, k: int) -> "Task":
+    """From NODE rows to TRUE rows: the k nearest of the sampled items among the items of all these nodes."""
 
-    def merge(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    def compare(batches: "Batches") -> "Batches":
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        received = list(batches)
-        if not received:
-            return
-        found = pa.Table.from_batches(received).combine_chunks()
-        node, lists = found["node"].combine_chunks().dictionary_encode(), found["edges"].combine_chunks()
-        edges = lists.flatten()
-        names = edges.field("neighbour").dictionary_encode()
-        place = np.empty(len(names.dictionary), dtype=np.int64)
-        place[pc.sort_indices(names.dictionary).to_numpy()] = np.arange(len(place))
-        name, distance = place[names.indices.to_numpy()], edges.field("distance").to_numpy()
-        row = np.repeat(node.indices.to_numpy(), lists.value_lengths().to_numpy())
-        order = np.lexsort((name, distance, row))
-        row, name = row[order], name[order]
-        fresh = np.ones(len(row), dtype=bool)
-        fresh[1:] = (row[1:] != row[:-1]) | (name[1:] != name[:-1])  # a pair has one distance, whichever cell has met it
-        order, row = order[fresh], row[fresh]
-        kept = np.arange(len(row)) - np.searchsorted(row, row) < width
-        order, row = order[kept], row[kept]
-        offsets = pa.array(np.searchsorted(row, np.arange(len(node.dictionary) + 1)).astype(np.int32))
-        nearest = pa.ListArray.from_arrays(offsets, edges.take(pa.array(order)))
-        yield from pa.table({"node": node.dictionary, "edges": nearest}).to_batches(ROWS_AT_ONCE)
+        columns = (
+            (
+                pc.list_element(batch["members"], 0).to_numpy(zero_copy_only=False),
+                *(batch[name].to_numpy(zero_copy_only=False) for name in ("block", "source")),
+                pc.list_value_length(batch["members"]).to_numpy(),
+                unpacked(batch).view("<f4"),
+            )
+            for batch in batches
+            if batch.num_rows
+        )
+        found = sample.nearest(items, columns, k)
+        yield pa.RecordBatch.from_pydict(
+            {"item": found.item, "node": pa.array(found.node, pa.string()), "similarity": found.similarity, "copies": found.copies}
+        )
 
-    return merge
+    return compare
+
+
+@dataclass(frozen=True)
+class Search:
+    """How cells are searched: for which recall, by how many threads, and into how many parts what was found is packed. Vectors of the cells
+    from `narrow` on are `cells.narrowed`. `asked` are the sampled items, by node, whose true neighbours the task is to find too."""
+
+    how: Neighbours
+    target_recall: float
+    narrow: int
+    threads: int
+    parts: int
+    asked: dict[str, list[str]]
+
+
+def search_cell(search: Search, log: Any) -> "Task":
+    """From the CELL rows of one cell to PACKED rows, the nodes of a part together. The log is told (cell, nodes, blocks, seconds, rounds,
+    the true similarities of each sampled item)."""
+
+    def in_cell(batches: "Batches") -> "Batches":
+        import pyarrow as pa
+
+        received = [batch for batch in batches if batch.num_rows]
+        if not received:  # a cell of a cover that no vector is in
+            return
+        began = time.monotonic()
+        cell = pa.Table.from_batches(received)
+        number = cell["cell"][0].as_py()
+        known = cell.drop_columns(["vector"]).append_column("node", _first(cell["members"]))
+        order = pa.compute.sort_indices(known, [("block", "ascending"), ("node", "ascending")]).to_numpy().astype(np.int64)
+        node = known["node"].take(order).to_numpy()
+        order = order[np.concatenate([[True], node[1:] != node[:-1]])]  # a text that two runs at once have stored comes twice
+        known = known.take(order).combine_chunks()
+        block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
+        first, kind = _kinds(block, source, known["print"].to_numpy())
+        vectors = _vectors(received, order[first], narrow=number >= search.narrow)
+        labels = source[first] if search.how.across else None
+        found: list[pa.Table] = []
+        rounds, true = 0, dict[str, Vectors]()
+        for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
+            kinds = slice(kind[start], kind[start:stop].max() + 1)
+            lists, took, best = search_block(
+                known.slice(start, stop - start),
+                kind[start:stop] - kinds.start,
+                vectors[kinds],
+                None if labels is None else labels[kinds],
+                search,
+            )
+            found.append(lists)
+            rounds = max(rounds, took)
+            true |= best
+        log.add([(number, len(known), len(found), time.monotonic() - began, rounds, true)])
+        yield from _packed(pa.concat_tables(found), known["print"].to_numpy() % search.parts)
+
+    return in_cell
+
+
+def _vectors(batches: "list[pa.RecordBatch]", order: Rows, narrow: bool) -> Vectors:
+    """(n, d) float32 of the rows of the batches that `order` names, in that order; each is copied once."""
+    stored = [unpacked(batches[0])]
+    stored += [unpacked(batch, stored[0].shape[1]) for batch in batches[1:]]
+    place = np.full(sum(map(len, stored)), -1)
+    place[order] = np.arange(len(order))
+    found, start = None, 0
+    for rows in stored:
+        vectors = cells.widened(rows) if narrow else rows.view("<f4")
+        found = np.empty((len(order), vectors.shape[1]), dtype=np.float32) if found is None else found
+        into = place[start : start + len(rows)]
+        found[into[into >= 0]] = vectors[into >= 0]
+        start += len(rows)
+    assert found is not None  # there is a batch
+    return found
+
+
+def _first(members: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    import pyarrow.compute as pc
+
+    return pc.list_element(members, 0)
+
+
+def _packed(lists: "pa.Table", part: Rows) -> "Batches":
+    """PACKED rows of the lists, by part; not more than NODES_OF_A_VALUE in one."""
+    import pyarrow as pa
+
+    order = np.argsort(part, kind="stable")
+    bounds = np.searchsorted(part[order], np.arange(part.max() + 2))
+    for name, (first, last) in enumerate(pairwise(bounds.tolist())):
+        for start in range(first, last, NODES_OF_A_VALUE):
+            rows = lists.take(order[start : min(last, start + NODES_OF_A_VALUE)]).combine_chunks()
+            stream = pa.BufferOutputStream()
+            with pa.ipc.new_stream(stream, rows.schema) as writer:
+                writer.write_table(rows)
+            value = pa.array([stream.getvalue().to_pybytes()], pa.binary())
+            yield pa.RecordBatch.from_arrays([pa.array([name], pa.int32()), value], names=["part", "lists"])
+
+
+def search_block(
+    block: "pa.Table", kind: Rows, vectors: Vectors, labels: npt.NDArray[np.int32] | None, search: Search
+) -> "tuple[pa.Table, int, dict[str, Vectors]]":
+    """Of one block, or of one cell of it: the lists of its nodes, the rounds the search took, the sampled items' true similarities.
+
+    block: node and members, by node, kind (nodes,) with the vectors, and labels if these matter, of the kinds. Lists: members; neighbours,
+    the k + slack + 1 nearest items, own ones among them, equal ones by id; similarities. Raises ContractError naming an item whose vector
+    is not of unit length.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from jobs import knn  # with torch and compiled kernels, which only the workers that search should pay for
+
+    kept = search.how.k + search.how.slack
+    if len(bad := knn.unsound(vectors)):
+        item = block["node"][int(np.flatnonzero(kind == bad[0])[0])].as_py()
+        raise ContractError(
+            f"the vector of item {item} is not of unit length, nor those of {len(bad) - 1} others",
+            "delete them from item_vectors, see that embed.model is a working encoder, and run embed",
+        )
+    members = block["members"].combine_chunks()
+    names, kind_of_name = members.flatten(), np.repeat(kind, members.value_lengths().to_numpy())
+    place = pc.rank(names).to_numpy().astype(np.int64)
+
+    itself = np.ones(len(vectors), dtype=np.float32)  # similarity of the items of one vector
+    shared = vectors[several := np.flatnonzero(np.bincount(kind_of_name) > 1)]
+    itself[several] = np.einsum("nd,nd->n", shared, shared, dtype=np.float64)
+
+    def items_near(own: Rows, near: npt.NDArray[np.int32], similarities: Vectors, width: int) -> "tuple[Rows, pa.Array, Vectors]":
+        if labels is None:  # else no item of its own source counts, of its own vector neither
+            near, similarities = np.column_stack([own.astype(np.int32), near]), np.column_stack([itself[own], similarities])
+        row, name, similarity = cells.expanded(near, similarities, kind_of_name, place, width)
+        return row, names.take(pa.array(name)), similarity
+
+    found = knn.nearest(vectors, kept, target_recall=search.target_recall, labels=labels, threads=search.threads)
+    row, name, similarity = items_near(np.arange(len(vectors)), found.positions, found.similarities, kept + 1)
+    bounds = pa.array(np.searchsorted(row, np.arange(len(vectors) + 1)).astype(np.int32))
+    of_kind = pa.array(kind)
+    near = pa.ListArray.from_arrays(bounds, name).take(of_kind)
+    lists = pa.table({"members": members, "neighbours": near, "similarities": pa.ListArray.from_arrays(bounds, similarity).take(of_kind)})
+
+    asked = [(int(kind[n]), item) for n, node in enumerate(block["node"].to_pylist()) for item in search.asked.get(node, ())]
+    queries = np.unique([own for own, _ in asked]).astype(np.int64)
+    row, name, similarity = items_near(
+        queries, *knn.nearest_of(vectors, queries, search.how.k, labels=labels, threads=search.threads), search.how.k + 1
+    )
+    true = {}
+    for own, item in asked:
+        mine = slice(*np.searchsorted(row, np.searchsorted(queries, own) + np.arange(2)))
+        others = pc.not_equal(name[mine], item).to_numpy(zero_copy_only=False)
+        true[item] = similarity[mine][others][: search.how.k]
+    return lists, found.rounds, true
+
+
+def _kinds(*columns: npt.NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:
+    """The first row of each kind, and the kind of each row: rows that are equal in all columns, numbered in the order of their first ones.
+    Two texts may have one vector, as an encoder that knows no capitals gives them: searched once, and found in the order of their ids."""
+    order = np.lexsort(columns)
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+    first, kind = order[fresh], np.empty(len(order), dtype=np.int64)
+    kind[order] = np.argsort(np.argsort(first))[np.cumsum(fresh) - 1]
+    return np.sort(first), kind
+
+
+def told(kept: int) -> "Task":
+    """From the PACKED rows of one part, all cells' lists of its nodes among them, to PAIR rows: `kept` an item, its nearest."""
+
+    def tell(batches: "Batches") -> "Batches":
+        import pyarrow as pa
+
+        found = [pa.ipc.open_stream(value.as_buffer()).read_all() for batch in batches for value in batch["lists"]]
+        if found:
+            yield from _pairs(_merged(pa.concat_tables(found).combine_chunks(), kept + 1), kept)
+
+    return tell
+
+
+def _merged(lists: "pa.Table", width: int) -> "pa.Table":
+    """One list a node: of those that its cells have found the `width` nearest, equal ones by id, each once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nodes = _first(lists["members"]).combine_chunks().dictionary_encode()
+    node, count = nodes.indices.to_numpy(), len(nodes.dictionary)
+    if count == len(lists):
+        return lists
+    neighbours, similarities = (lists[name].combine_chunks() for name in ("neighbours", "similarities"))
+    names, similarity = neighbours.flatten(), similarities.flatten().to_numpy()
+    place = pc.rank(names, tiebreaker="dense").to_numpy()
+    row = np.repeat(node, neighbours.value_lengths().to_numpy())
+    order = np.lexsort((place, -similarity, row))
+    fresh = np.ones(len(order), dtype=bool)  # a pair has one similarity, whichever cell has met it
+    fresh[1:] = (row[order[1:]] != row[order[:-1]]) | (place[order[1:]] != place[order[:-1]])
+    order = order[fresh]
+    kept = order[np.arange(len(order)) - np.searchsorted(row[order], row[order]) < width]
+    bounds = pa.array(np.searchsorted(row[kept], np.arange(count + 1)).astype(np.int32))
+    members = lists["members"].combine_chunks().take(pa.array(np.unique(node, return_index=True)[1]))
+    near, similar = pa.ListArray.from_arrays(bounds, names.take(pa.array(kept))), pa.ListArray.from_arrays(bounds, similarity[kept])
+    return pa.table({"members": members, "neighbours": near, "similarities": similar})
+
+
+def _pairs(lists: "pa.Table", kept: int) -> "Batches":
+    """PAIR rows of every item of the nodes: its node's list without the item itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    members, neighbours, similarities = (lists[name].combine_chunks() for name in ("members", "neighbours", "similarities"))
+    items, others, similarity = members.flatten(), neighbours.flatten(), similarities.flatten().to_numpy()
+    node, length = np.repeat(np.arange(len(lists)), members.value_lengths().to_numpy()), neighbours.value_lengths().to_numpy()
+    begin = np.cumsum(length) - length
+    for start in range(0, len(items), ITEMS_AT_ONCE):
+        of = node[start : start + ITEMS_AT_ONCE]
+        item = np.repeat(np.arange(len(of)), length[of])
+        first = np.cumsum(length[of]) - length[of]
+        edge = np.arange(len(item)) + (begin[of] - first)[item]
+        item_id, neighbour = items.take(pa.array(start + item)), others.take(pa.array(edge))
+        other = pc.not_equal(item_id, neighbour).to_numpy(zero_copy_only=False)
+        before = np.concatenate([[0], np.cumsum(other)])
+        rank = before[1:] - before[first[item]]
+        told = pa.array(np.flatnonzero(other & (rank <= kept)))
+        columns = [item_id, pa.array(rank.astype(np.int32)), neighbour, pa.array(similarity[edge])]
+        yield pa.RecordBatch.from_arrays([column.take(told) for column in columns], names=["item_id", "rank", "neighbour_id", "similarity"])

@@ -93,24 +93,28 @@ def test_narrowed_vectors_come_back(dimension: int) -> None:
     vectors = unit(500, dimension, 8)
     narrow = cells.narrowed(vectors)
     assert narrow.nbytes == 500 * (4 + 2 * dimension)
-    back = cells.widened(np.ascontiguousarray(narrow).view(np.uint8), dimension)
+    back = cells.widened(np.ascontiguousarray(narrow).view(np.uint8).reshape(500, -1))
     assert np.abs(np.linalg.norm(back, axis=1) - 1).max() < 1e-6
     assert np.abs(back @ back.T - vectors @ vectors.T).max() < (1e-5 if dimension == 384 else 1e-4)
 
 
 def test_expanded_is_the_obvious_loop() -> None:
-    """Kinds with several names each, some near kinds missing; ties by name."""
+    """Kinds with several names each, some near kinds missing; nearest first, ties by the name's place."""
     random = np.random.default_rng(9)
-    names = np.array([f"n{i:03}" for i in random.permutation(60)], dtype=object)
+    place = random.permutation(60)
     kind_of_name = np.concatenate([np.arange(20), random.integers(0, 20, 40)])
     kinds = np.stack([random.permutation(20)[:6] for _ in range(20)]).astype(np.int32)
     kinds[3, 2:], kinds[5] = -1, -1
-    similarities = random.integers(0, 4, kinds.shape).astype(np.float32)
-    found = list(zip(*cells.expanded(kinds, similarities, kind_of_name, names, 7), strict=True))
+    similarities = np.sort(random.integers(0, 4, kinds.shape).astype(np.float32))[:, ::-1].copy()
+    similarities[7, 0] = 0.5  # a row's own kind comes first, even if another is nearer
+    found = list(zip(*cells.expanded(kinds, similarities, kind_of_name, place, 7), strict=True))
     expected = []
     for row in range(20):
         near = [
-            (-similarities[row, place], name) for place, kind in enumerate(kinds[row]) if kind >= 0 for name in names[kind_of_name == kind]
+            (-similarities[row, column], place[name], name)
+            for column, kind in enumerate(kinds[row])
+            if kind >= 0
+            for name in np.flatnonzero(kind_of_name == kind)
         ]
-        expected += [(row, name, -negative) for negative, name in sorted(near)[:7]]
+        expected += [(row, name, -negative) for negative, _, name in sorted(near)[:7]]
     assert found == expected

@@ -1,42 +1,155 @@
 """What a task does with its rows, without Spark."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from jobs import knn, task
+from jobs.errors import ContractError
 from jobs.settings import Neighbours
 
 ROWS, DIMENSION, K = 3000, 24, 8
 
 
-def test_a_large_block_is_searched_for_the_recall_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By leaves, not by comparing everything; every third node is two items."""
-    monkeypatch.setattr(knn, "EXACT_ROWS", 500)
-    random = np.random.default_rng(5)
+Told = tuple[Any, ...]
+
+
+class Log:
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+
+    def add(self, entries: list[Told]) -> None:
+        self.told += entries
+
+
+def batches_of(members: list[list[str]], vectors: np.ndarray, size: int = 700, **columns: Any) -> list[pa.RecordBatch]:
+    """CELL rows; texts of one vector have one print."""
+    stored = [vector.astype("<f4").tobytes() for vector in vectors]
+    same = {"cell": pa.array(np.zeros(len(members), np.int32)), "block": [""] * len(members), "source": ["shop"] * len(members)}
+    prints = pa.array([hash(vector) for vector in stored], pa.int64())
+    table = pa.table(same | columns | {"members": pa.array(members), "print": prints, "vector": pa.array(stored, pa.binary())})
+    return table.to_batches(size)
+
+
+def search_of(how: Neighbours, **values: Any) -> task.Search:
+    return task.Search(**({"how": how, "target_recall": 0.95, "narrow": 1, "threads": 2, "parts": 3, "asked": {}} | values))
+
+
+def pairs_of(packed: list[pa.RecordBatch], kept: int) -> dict[str, list[tuple[int, str, float]]]:
+    """Of each item its (rank, neighbour, similarity), from PACKED rows: part by part, as Spark hands them to tasks."""
+    found = defaultdict(list)
+    rows = pa.Table.from_batches(packed)
+    for part in np.unique(rows["part"].to_numpy()):
+        for batch in task.told(kept)(iter(rows.filter(pa.compute.equal(rows["part"], part)).to_batches())):
+            for row in batch.to_pylist():
+                found[row["item_id"]].append((row["rank"], row["neighbour_id"], row["similarity"]))
+    return found
+
+
+def families(random: np.random.Generator) -> np.ndarray:
     vectors = np.repeat(random.normal(size=(ROWS // 10, DIMENSION)), 10, axis=0) + 0.5 * random.normal(size=(ROWS, DIMENSION))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def test_a_large_block_is_searched_for_the_recall_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By leaves, not by comparing everything; every third node is two items. What is said of the sampled items is the truth."""
+    monkeypatch.setattr(knn, "EXACT_ROWS", 500)
+    vectors = families(np.random.default_rng(5))
     ids = [f"i{n:04}" for n in range(ROWS)]
     members = [[name, f"{name}b"] if n % 3 == 0 else [name] for n, name in enumerate(ids)]
-    block = pa.table(
-        {
-            "node": ids,
-            "source": ["shop"] * ROWS,
-            "members": pa.array(members),
-            "vector": pa.array([vector.tobytes() for vector in vectors]),
-        }
-    )
-    found, rounds = task.search_block(block, Neighbours(k=K, slack=0), 0.95, DIMENSION, threads=2)
+    asked, log = {ids[n]: members[n][-1:] for n in range(0, ROWS, 10)}, Log()
+    packed = list(task.search_cell(search_of(Neighbours(k=K, slack=0), asked=asked), log)(iter(batches_of(members, vectors))))
+    (cell, nodes, blocks, _, rounds, true) = log.told[0]
+    assert (cell, nodes, blocks) == (0, ROWS, 1)
     assert rounds > 0
-    lists = dict(zip(found["node"].to_pylist(), found["edges"].to_pylist(), strict=True))
+    found = pairs_of(packed, K)
     everyone = {name: row for row, name in enumerate(name for names in members for name in names)}
     vector_of = np.repeat(vectors, [len(names) for names in members], axis=0).astype(np.float64)
+    assert found.keys() == everyone.keys()
     hits = 0
-    for n in range(0, ROWS, 10):
-        near = np.sort(vector_of @ vectors[n].astype(np.float64))[::-1][: K + 1]  # its own items among them
-        edges = lists[ids[n]]
-        assert len(edges) == K + 1
-        for edge in edges:
-            assert -edge["distance"] == pytest.approx(vector_of[everyone[edge["neighbour"]]] @ vectors[n], abs=1e-6)
-        hits += sum(-edge["distance"] >= near[-1] - 1e-6 for edge in edges)
-    assert hits / ((K + 1) * (ROWS // 10)) >= 0.94  # of 300 items
+    for (item,) in asked.values():
+        similarities = vector_of @ vector_of[everyone[item]]
+        near = np.sort(np.delete(similarities, everyone[item]))[::-1][:K]
+        assert true[item] == pytest.approx(near, abs=1e-6)
+        assert [rank for rank, _, _ in found[item]] == list(range(1, K + 1))
+        assert len({item, *(neighbour for _, neighbour, _ in found[item])}) == K + 1
+        for _, neighbour, similarity in found[item]:
+            assert similarity == pytest.approx(similarities[everyone[neighbour]], abs=1e-6)
+        hits += sum(similarity >= near[-1] - 1e-6 for _, _, similarity in found[item])
+    assert hits / (K * len(asked)) >= 0.94  # of 300 items
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_cells_that_share_nodes_are_told_as_one(across: bool) -> None:
+    """Three overlapping cells, each of them complete: nothing is twice, and every item has the nearest that any cell has found."""
+    random = np.random.default_rng(6)
+    vectors = families(random)[:300].repeat(2, axis=0)  # two texts of each vector
+    members = [[f"i{n:03}", f"j{n:03}"] if n % 7 == 0 else [f"i{n:03}"] for n in range(600)]
+    source = ["a" if n % 3 else "b" for n in range(600)]
+    cells_of = [np.flatnonzero(random.random(600) < 0.8) for _ in range(3)]
+    packed, how = [], Neighbours(k=4, slack=2, across="source" if across else None)
+    for number, rows in enumerate(cells_of):
+        names = {"cell": pa.array(np.full(len(rows), number, np.int32)), "source": [source[n] for n in rows]}
+        given = batches_of([members[n] for n in rows], vectors[rows], **names)
+        packed += task.search_cell(search_of(how, narrow=9), Log())(iter(given))
+    found = pairs_of(packed, 6)
+    node_of = {name: n for n, names in enumerate(members) for name in names}
+    for item, mine in node_of.items():
+        met = set().union(*(rows for rows in cells_of if mine in rows))
+        others = [name for name, n in node_of.items() if n in met and name != item and not (across and source[n] == source[mine])]
+        scored = sorted((-np.float32(vectors[node_of[name]].astype(np.float64) @ vectors[mine]), name) for name in others)[:6]
+        assert [(rank, name) for rank, name, _ in found[item]] == [(rank, name) for rank, (_, name) in enumerate(scored, start=1)]
+
+
+def test_a_text_that_was_stored_twice_counts_once() -> None:
+    vectors = families(np.random.default_rng(7))[:50]
+    members = [[f"i{n:02}"] for n in range(50)]
+    how, twice = search_of(Neighbours(k=5, slack=0)), np.concatenate([np.arange(50), np.arange(0, 50, 3)])
+    once = pairs_of(list(task.search_cell(how, Log())(iter(batches_of(members, vectors)))), 5)
+    assert pairs_of(list(task.search_cell(how, Log())(iter(batches_of([members[n] for n in twice], vectors[twice])))), 5) == once
+
+
+def test_more_items_of_one_text_than_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "ITEMS_AT_ONCE", 7)
+    vectors = families(np.random.default_rng(8))[:3]
+    members = [[f"a{n:02}" for n in range(40)], ["b"], ["c"]]
+    found = pairs_of(list(task.search_cell(search_of(Neighbours(k=3, slack=0)), Log())(iter(batches_of(members, vectors)))), 3)
+    assert [name for _, name, _ in found["a00"]] == ["a01", "a02", "a03"]
+    assert [name for _, name, _ in found["a39"]] == ["a00", "a01", "a02"]
+    assert [len(found[name]) for name in ("b", "c")] == [3, 3]
+
+
+def test_an_empty_cell_says_nothing() -> None:
+    log = Log()
+    assert list(task.search_cell(search_of(Neighbours()), log)(iter([]))) == []
+    assert log.told == []
+
+
+def cell_with(vector: bytes | None) -> Iterator[pa.RecordBatch]:
+    """Two batches, the second of which has one item with such a vector."""
+    batches = batches_of([[f"i{n}"] for n in range(6)], families(np.random.default_rng(9))[:6], size=3)
+    stored = [*batches[1]["vector"].to_pylist()[:2], vector]
+    place = batches[1].schema.get_field_index("vector")
+    return iter([batches[0], batches[1].set_column(place, "vector", pa.array(stored, pa.binary()))])
+
+
+@pytest.mark.parametrize(
+    ("vector", "said"),
+    [
+        (None, "1 of 3 items that were looked at have no vector of this encoder\n  → run clean and embed"),
+        (bytes(4 * DIMENSION - 4), "the vector of item i5 has 92 bytes, others of this encoder 96\n  → delete it from item_vectors"),
+        (np.full(DIMENSION, 0.5, "<f4").tobytes(), "the vector of item i5 is not of unit length, nor those of 0 others\n  → delete them"),
+        (
+            np.full(DIMENSION, np.nan, "<f4").tobytes(),
+            "the vector of item i5 is not of unit length, nor those of 0 others\n  → delete them",
+        ),
+    ],
+)
+def test_a_vector_that_cannot_be_compared_is_refused_by_name(vector: bytes | None, said: str) -> None:
+    with pytest.raises(ContractError) as raised:
+        list(task.search_cell(search_of(Neighbours(k=2)), Log())(cell_with(vector)))
+    assert said in str(raised.value)
