@@ -173,19 +173,20 @@ def sweep(fine, start, stop, labels, first, second, reach, ids, similarities):  
 
 
 @njit(
-    void(float32[:, ::1], int64[::1], int32[:, ::1], int32[:, ::1], float32[:, ::1]),
+    void(float32[:, ::1], int64[::1], int64[::1], int32[:, ::1], int32[:, ::1], float32[:, ::1]),
     nogil=True, cache=True, fastmath=True,
 )  # fmt: skip
-def settle(vectors, rows, found, ids, similarities):  # type: ignore[no-untyped-def]
-    """The best of the rows' lists in `found` (n, wide) into ids and similarities (n, k): float64 sums of products, equal ones by position.
+def settle(vectors, rows, slots, found, ids, similarities):  # type: ignore[no-untyped-def]
+    """The best of the lists found[slots] (wide) of vectors[rows] into ids[slots] and similarities[slots] (k): float64 sums of products,
+    equal ones by position.
 
     A pair's similarity is then the same however the work was cut, and to the last digit the true one of its float32 vectors.
     """
     k = ids.shape[1]
-    for row in rows:
-        count = 0
+    for asked in range(len(rows)):
+        row, slot, count = rows[asked], slots[asked], 0
         for place in range(found.shape[1]):
-            other = found[row, place]
+            other = found[slot, place]
             if other == NONE:
                 break
             total = 0.0
@@ -193,12 +194,12 @@ def settle(vectors, rows, found, ids, similarities):  # type: ignore[no-untyped-
                 total += np.float64(vectors[row, column]) * np.float64(vectors[other, column])
             value = np.float32(total)
             at = count
-            while at > 0 and (similarities[row, at - 1] < value or (similarities[row, at - 1] == value and ids[row, at - 1] > other)):
+            while at > 0 and (similarities[slot, at - 1] < value or (similarities[slot, at - 1] == value and ids[slot, at - 1] > other)):
                 if at < k:
-                    similarities[row, at] = similarities[row, at - 1]
-                    ids[row, at] = ids[row, at - 1]
+                    similarities[slot, at] = similarities[slot, at - 1]
+                    ids[slot, at] = ids[slot, at - 1]
                 at -= 1
             if at < k:
-                similarities[row, at] = value
-                ids[row, at] = other
+                similarities[slot, at] = value
+                ids[slot, at] = other
                 count = min(count + 1, k)

@@ -28,6 +28,7 @@ NONE = kernel.NONE
 EXACT_ROWS = 16_384  # compared all with all: a second or two of one core, and nothing is missed
 EXACT_K = 64  # beyond, what leaves would have to keep is larger than what they save
 MARGIN = 6  # kept beyond k, so that the rounding of fixed point and float32 does not decide who is the last
+CANDIDATES = LANES  # of products in a narrow precision, of which at most half are asked for
 QUERY_ROWS, KERNEL_ROWS = 256, 4096  # of one thread's turn
 PILOT_ROWS = 512  # compared with everything; at recall .95 the standard error is about half a per cent
 TIE = 1e-6  # float32 products of one pair differ by less
@@ -69,12 +70,12 @@ def nearest(
         if torch.cuda.is_available():
             met = _Met(device.search(some, k + MARGIN, unlike, torch.device("cuda")))
         elif len(some) <= EXACT_ROWS or k > EXACT_K or target_recall >= 1:
-            met = _Met(exact(some, np.arange(len(some)), k + MARGIN, unlike, pool)[0])
+            met = _Met(exact(some, np.arange(len(some)), k, unlike, pool)[0])
         else:
             met = _approximate(some, k, target_recall, unlike, np.random.default_rng(seed), pool)
         order = np.arange(len(some)) if met.order is None else met.order
         positions, similarities = kernel.lists(len(some), k)
-        pool.share(lambda cut: kernel.settle(some, order[slice(*cut)], met.ids, positions, similarities), cuts(len(some), KERNEL_ROWS))
+        _settled(some, np.arange(len(some)), order, met.ids, positions, similarities, pool)
     similarities[positions == NONE] = -np.inf
     if len(some) < len(vectors):
         positions, similarities = _spread(positions, similarities, present, len(vectors))
@@ -96,7 +97,7 @@ def nearest_of(vectors: Vectors, rows: Rows, k: int, *, labels: Positions | None
 
 @dataclass(frozen=True)
 class _Met:
-    """ids (n, k + MARGIN): the nearest that were met; order (n,): of vectors, in which those that are near each other follow each other."""
+    """ids (n, k or more): the nearest that were met; order (n,): of vectors, in which those that are near each other follow each other."""
 
     ids: Positions
     recall: float = 1.0  # of the pilot
@@ -149,14 +150,34 @@ def cuts(count: int, rows: int) -> list[tuple[int, int]]:
     return [(start, min(count, start + rows)) for start in range(0, count, rows)]
 
 
-def exact(vectors: Vectors, queries: Rows, width: int, labels: Positions, pool: Workers) -> tuple[Positions, Vectors]:
-    """Lists (q, width) of the nearest of vectors[queries] among all others, by float32 products of all pairs.
+def exact(vectors: Vectors, queries: Rows, k: int, labels: Positions, pool: Workers) -> tuple[Positions, Vectors]:
+    """Lists (q, k) of the nearest of vectors[queries] among all others, by products of all pairs.
 
-    labels (n,) int32, or none: pairs of one label do not count.
+    Products in the precision that is fastest here give CANDIDATES a query. Whatever is not among them is less similar than the last of them
+    and what rounding may have taken from it: where the k-th similarity lies above that, the list is complete. For the other queries the
+    products are float32. labels (n,) int32, or none: pairs of one label do not count.
     """
-    ids, similarities = kernel.lists(len(queries), width)
-    whole = gemm.Matrix(torch.from_numpy(vectors))
-    names = np.arange(len(vectors), dtype=np.int32)
+    positions, similarities = kernel.lists(len(queries), k)
+    quick, slots = gemm.fastest(), np.arange(len(queries))
+    if quick != torch.float32 and k <= CANDIDATES // 2:
+        narrow = gemm.matrix(torch.from_numpy(vectors), quick)
+        met, products = _compared(narrow, queries, CANDIDATES, labels, pool)
+        _settled(vectors, queries, slots, met, positions, similarities, pool)
+        unseen = products[:, -1] * narrow.unit**2 + narrow.rounding
+        slots = np.flatnonzero((met[:, -1] != NONE) & ~(similarities[:, -1] > unseen))
+        positions[slots], similarities[slots] = NONE, kernel.LOWEST
+    if len(slots):
+        met, _ = _compared(gemm.Matrix(torch.from_numpy(vectors)), queries[slots], k + MARGIN, labels, pool)
+        found = np.full((len(queries), met.shape[1]), NONE, dtype=np.int32)
+        found[slots] = met
+        _settled(vectors, queries, slots, found, positions, similarities, pool)
+    return positions, similarities
+
+
+def _compared(whole: gemm.Matrix, queries: Rows, width: int, labels: Positions, pool: Workers) -> tuple[Positions, Vectors]:
+    """Lists (q, width) of the largest products of the queries with all others."""
+    ids, products_of = kernel.lists(len(queries), width)
+    names = np.arange(len(whole), dtype=np.int32)
     targets = whole.filled(names)
 
     def compare(cut: tuple[int, int]) -> None:
@@ -164,10 +185,22 @@ def exact(vectors: Vectors, queries: Rows, width: int, labels: Positions, pool: 
         for mine, theirs, products in gemm.products(whole.filled(asking), targets, len(asking), len(names)):
             if len(labels):
                 kernel.forbid(products, labels[asking[mine]], labels[theirs])
-            kernel.top(products, asking[mine] - theirs.start, names[theirs], slots[mine], ids, similarities)
+            kernel.top(products, asking[mine] - theirs.start, names[theirs], slots[mine], ids, products_of)
 
     pool.share(compare, cuts(len(queries), QUERY_ROWS))
-    return ids, similarities
+    return ids, products_of
+
+
+def _settled(
+    vectors: Vectors, rows: Rows, slots: Rows, found: Positions, positions: Positions, similarities: Vectors, pool: Workers
+) -> None:
+    """Fills the lists positions[slots], similarities[slots] with the nearest of found[slots] to vectors[rows[slots]]."""
+
+    def settle(cut: tuple[int, int]) -> None:
+        some = slots[slice(*cut)]
+        kernel.settle(vectors, rows[some], some, found, positions, similarities)
+
+    pool.share(settle, cuts(len(slots), KERNEL_ROWS))
 
 
 def _approximate(given: Vectors, k: int, target_recall: float, given_labels: Positions, random: np.random.Generator, pool: Workers) -> _Met:
@@ -202,7 +235,7 @@ def _approximate(given: Vectors, k: int, target_recall: float, given_labels: Pos
             if recall >= target_recall:
                 break
     if recall < target_recall:
-        return _Met(exact(given, np.arange(len(given)), k + MARGIN, given_labels, pool)[0])
+        return _Met(exact(given, np.arange(len(given)), k, given_labels, pool)[0])
     found = np.empty_like(search.ids)
     found[order] = _given(search.ids, order)
     return _Met(found, recall, rounds, order)

@@ -179,7 +179,7 @@ def test_settle_sorts_by_similarity_then_position(wide: int, k: int) -> None:
         row[row != kernel.NONE] = random.permutation(row[row != kernel.NONE])
     ids, similarities = kernel.lists(40, k)
     for cut in ((0, 11), (11, 40)):
-        kernel.settle(vectors, np.arange(*cut), found, ids, similarities)
+        kernel.settle(vectors, np.arange(*cut), np.arange(*cut), found, ids, similarities)
     for row in range(40):
         others = found[row][found[row] != kernel.NONE]
         products = (vectors[others].astype(np.float64) * vectors[row]).sum(axis=1).astype(np.float32)

@@ -146,6 +146,24 @@ def test_vectors_may_be_read_only() -> None:
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.1, 1.0])
+@pytest.mark.parametrize("k", [1, 12, 40])
+def test_all_compared_is_brute_force_in_every_precision(
+    monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, spread: float, k: int
+) -> None:
+    """Also where similarities lie nearer to each other than narrow products can tell: there float32 decides."""
+    monkeypatch.setattr(gemm, "fastest", lambda: precision)
+    vectors = normalised(unit(1, DIMENSION, 3) + spread * unit(700, DIMENSION, 4))
+    rows = np.arange(0, 700, 7)
+    positions, similarities = knn.nearest_of(vectors, rows, k, threads=2)
+    expected, best = brute(vectors, k)
+    assert np.abs(similarities - best[rows]).max() < 1e-7
+    if spread:
+        assert np.array_equal(positions, expected[rows])
+    assert not (positions == rows[:, None]).any()
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.int8])
 @pytest.mark.parametrize(("target", "k"), [(0.9, K), (0.98, K), (0.9, 1)])
 def test_the_recall_asked_for_is_reached(
     few_are_exact: None, monkeypatch: pytest.MonkeyPatch, target: float, k: int, precision: torch.dtype
