@@ -83,14 +83,18 @@ def nearest(
 
 
 def nearest_of(vectors: Vectors, rows: Rows, k: int, *, labels: Positions | None = None, threads: int = 1) -> tuple[Positions, Vectors]:
-    """Positions (r, k) and similarities (r, k) of the k nearest of vectors[rows] among all others, by comparing them with everything.
+    """Positions (r, k) and similarities (r, k) of the k nearest of vectors[rows] among all others: the truth a search is measured by, from
+    float32 products of all pairs.
 
     vectors (n, d) float32, rows of unit length; with `labels` (n,) int32 only those of another label count. Where there are fewer, NONE
     and -inf.
     """
+    whole, slots = np.require(vectors, requirements=["C", "W"]), np.arange(len(rows))
+    positions, similarities = kernel.lists(len(rows), k)
     with workers(threads) as pool:
-        some = np.require(vectors, requirements=["C", "W"])
-        positions, similarities = exact(some, rows, k, np.empty(0, dtype=np.int32) if labels is None else labels, pool)
+        unlike = np.empty(0, dtype=np.int32) if labels is None else labels
+        met, _ = _compared(gemm.Matrix(torch.from_numpy(whole)), rows, k + MARGIN, unlike, pool)
+        _settled(whole, rows, slots, met, positions, similarities, pool)
     similarities[positions == NONE] = -np.inf
     return positions, similarities
 
@@ -154,8 +158,8 @@ def exact(vectors: Vectors, queries: Rows, k: int, labels: Positions, pool: Work
     """Lists (q, k) of the nearest of vectors[queries] among all others, by products of all pairs.
 
     Products in the precision that is fastest here give CANDIDATES a query. Whatever is not among them is less similar than the last of them
-    and what rounding may have taken from it: where the k-th similarity lies above that, the list is complete. For the other queries the
-    products are float32. labels (n,) int32, or none: pairs of one label do not count.
+    and what rounding may have taken from it (`gemm.Matrix.rounding`): where the k-th similarity lies above that, the list is complete. For
+    the other queries the products are float32. labels (n,) int32, or none: pairs of one label do not count.
     """
     positions, similarities = kernel.lists(len(queries), k)
     quick, slots = gemm.fastest(), np.arange(len(queries))

@@ -2,8 +2,9 @@
 
 Items of one text are searched as one node. Hard blocks (`block_by`) are never crossed; small ones share a cell, large ones are covered by
 overlapping cells (`cells`), and one task searches one cell (`knn`): its rows, and so its memory, are bounded by `cell_rows`. Vectors
-travel once for every cell they are in; what a cell finds leaves it packed. k + slack pairs are kept; an item is never its own neighbour,
-told by id; equal similarities are ordered by id: reruns, and other partitionings, give the same table on one kind of CPU.
+travel once to their items and once to every cell they are in; what a cell finds leaves it packed. k + slack pairs are kept; an item is
+never its own neighbour, told by id; equal similarities are ordered by id: reruns, and other partitionings, give the same table on one kind
+of CPU.
 
 A random sample of items is compared with everything it may be matched with: by the task that holds its block, or, of a block that is cut
 into cells, before they are made, since it decides how far they have to overlap. What was published of the sample gives the recall. Recall
@@ -30,6 +31,7 @@ from jobs.settings import Neighbours, Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS
 
 SEARCH_MISSES, COVER_MISSES = 0.6, 0.3  # shares of the recall that may be lost, so that what is measured is above the target
+PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
 BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 
@@ -69,16 +71,18 @@ def sampled(nodes: DataFrame, how: Neighbours) -> list[Any]:
     return items.orderBy(F.xxhash64("item_id", F.lit(how.seed)), "item_id").limit(how.recall_sample).collect()
 
 
-def few(spark: SparkSession, **columns: Iterable[object]) -> DataFrame:
+def few(spark: SparkSession, **columns: "list[Any] | pa.Array") -> DataFrame:
     """A few rows made by the driver, to be joined with many. They go as one Arrow table: Spark needs no job to look at them."""
-    frame: DataFrame = spark.createDataFrame(pa.table({name: list(values) for name, values in columns.items()}))
+    frame: DataFrame = spark.createDataFrame(pa.table(columns))
     return F.broadcast(frame)
 
 
 def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -> dict[str, Any]:
-    """Rows of (item_id, block, source, vector) by item_id, of the few items that are wanted."""
+    """Rows of (item_id, block, source, vector) by item_id, of the few items that are wanted, if they are known."""
+    if not (ids := set(item_ids)):
+        return {}
     items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash")
-    wanted = items.join(few(nodes.sparkSession, item_id=set(item_ids)), "item_id", "left_semi")
+    wanted = items.join(few(nodes.sparkSession, item_id=list(ids)), "item_id", "left_semi")
     found = vectors.join(F.broadcast(wanted), "content_hash").select("item_id", "block", "source", "vector")
     return {row["item_id"]: row for row in found.collect()}
 
@@ -90,15 +94,20 @@ def vector_of(row: Any) -> sample.Vectors:
 def with_vectors(nodes: DataFrame, vectors: DataFrame) -> DataFrame:
     """NODE rows; of a text that has been stored twice, two."""
     stored = vectors.select("content_hash", F.xxhash64("vector").alias("print"), "vector")
-    return nodes.join(stored, "content_hash", "left").select("block", "source", "members", "print", "vector")
+    key = F.xxhash64("content_hash").alias("key")
+    return nodes.join(stored, "content_hash", "left").select("block", "source", "members", key, "print", "vector")
 
 
-def nearest_of_sample(nodes: DataFrame, vectors: DataFrame, rows: list[Any], own: sample.Vectors, how: Neighbours) -> sample.Nearest:
-    """The true k nearest of each sampled item (by its place in rows), by comparing its vector with that of every node."""
+def nearest_of_sample(
+    nodes: DataFrame, vectors: DataFrame, rows: list[Any], own: sample.Vectors, how: Neighbours
+) -> list[tuple[sample.Names, sample.Vectors]]:
+    """Of each sampled item the nodes and the similarities of its true k nearest, by comparing its vector with that of every node."""
     ids, node, block, source = (np.array([row[name] for row in rows], dtype=object) for name in ("item_id", "node", "block", "source"))
     compare = task.compared(sample.Sample(ids, node, block, source, own, across=bool(how.across)), how.k)
-    found = with_vectors(nodes, vectors.dropDuplicates(["content_hash"])).mapInArrow(compare, task.TRUE).toPandas()
-    return sample.Nearest(*(found[name].to_numpy() for name in ("item", "node", "similarity", "copies")))
+    once = with_vectors(nodes, vectors).dropDuplicates(["block", "source", "key"])
+    found = once.mapInArrow(compare, task.TRUE).toPandas()
+    near = sample.Nearest(*(found[name].to_numpy() for name in ("item", "node", "similarity", "copies")))
+    return [near.of(i, how.k) for i in range(len(rows))]
 
 
 def cover_of(
@@ -106,19 +115,20 @@ def cover_of(
 ) -> tuple[cells.Cover, dict[str, sample.Vectors]]:
     """The cover of one block, of `size` nodes, and the true similarities of the sampled items in it."""
     name = F.element_at("members", 1).alias("name")
-    first = nodes.orderBy(F.xxhash64("content_hash", F.lit(how.seed)), "content_hash").limit(COVER_SAMPLE).select(name).collect()
-    known = known_items(nodes, vectors, [row["name"] for row in first] + [row["item_id"] for row in asked])
-    if lacking := [row["item_id"] for row in asked if row["item_id"] not in known]:
-        raise ContractError(f"item {lacking[0]} has no vector of this encoder, others neither", "run clean and embed for this date first")
-    own = np.array([vector_of(known[row["item_id"]]) for row in asked])
-    near = nearest_of_sample(nodes, vectors, asked, own, how)
-    nearest = [near.of(i, how.k) for i in range(len(asked))]
-    full = [i for i, (names, _) in enumerate(nearest) if len(names) == how.k]
-    named = known_items(nodes, vectors, (name for i in full for name in nearest[i][0]))
-    theirs = np.array([[vector_of(named[name]) for name in nearest[i][0]] for i in full])
-    of_block = np.array([vector_of(known[row["name"]]) for row in first])
+    chosen = nodes.orderBy(F.xxhash64("content_hash", F.lit(how.seed)), "content_hash").limit(COVER_SAMPLE).select(name).collect()
+    names, items = [row["name"] for row in chosen], [row["item_id"] for row in asked]
+    known = known_items(nodes, vectors, [*names, *items])
+    if lacking := {*names, *items} - known.keys():
+        raise ContractError(f"item {min(lacking)} has no vector of this encoder", "run clean and embed for this date first")
+    of_block = np.array([vector_of(known[name]) for name in names])
+    own = np.array([vector_of(known[item]) for item in items]).reshape(-1, of_block.shape[1])
+    nearest = nearest_of_sample(nodes, vectors, asked, own, how) if items else []
+    full = np.array([len(near) == how.k for near, _ in nearest], dtype=bool)
+    near_full = [near for near, _ in nearest if len(near) == how.k]
+    named = known_items(nodes, vectors, (name for near in near_full for name in near))
+    theirs = np.array([[vector_of(named[name]) for name in near] for near in near_full]).reshape(-1, how.k, of_block.shape[1])
     cover = cells.cover(of_block, size, how.cell_rows, own[full], theirs, target, how.seed)
-    return cover, {row["item_id"]: similarities for row, (_, similarities) in zip(asked, nearest, strict=True)}
+    return cover, {item: similarities for item, (_, similarities) in zip(items, nearest, strict=True)}
 
 
 class _Log(AccumulatorParam[list[Any]]):
@@ -142,25 +152,25 @@ def threads_of_a_cell(spark: SparkSession, count: int) -> int:
 def pairs(
     nodes: DataFrame,
     vectors: DataFrame,
-    small: dict[str, int],
+    sizes: dict[str, int],
     covers: dict[str, cells.Cover],
     asked: dict[str, list[str]],
     how: Neighbours,
     target: float,
     log: Any,
 ) -> DataFrame:
-    """The PAIR rows of all nodes. `small` are the nodes of each block that is not covered."""
+    """The PAIR rows of all nodes, of which there are `sizes` in each block."""
     spark = nodes.sparkSession
     cores = spark.sparkContext.defaultParallelism
-    plan = cells.packed(small, how.cell_rows, cores)
-    count = 1 + max(plan.values(), default=-1)
-    listed = few(spark, block=plan, cell=np.array(list(plan.values()), dtype=np.int32))
-    cut = with_vectors(nodes, vectors).join(listed, "block").select("cell", "block", "source", "members", "print", "vector")
+    plan = cells.packed({block: size for block, size in sizes.items() if block not in covers}, how.cell_rows, cores)
+    narrow = count = 1 + max(plan.values(), default=-1)
+    listed = few(spark, block=pa.array(plan, pa.string()), cell=pa.array(plan.values(), pa.int32()))
+    cut = with_vectors(nodes, vectors).join(listed, "block").select("cell", "block", "source", "members", "key", "print", "vector")
     for block, cover in covers.items():
         whole = with_vectors(nodes.where(F.col("block") == block), vectors)
         cut = cut.unionByName(whole.mapInArrow(task.placed(cover, count), task.CELL))
         count += len(cover.leaders)
-    parts, narrow = max(count, cores), 1 + max(plan.values(), default=-1)
+    parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
     search = task.Search(how, target, narrow, threads_of_a_cell(spark, count), parts, asked)
     packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), task.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(task.told(how.k + how.slack), task.PAIR)
@@ -210,7 +220,7 @@ def recall(
     """
     own = {row["item_id"]: row for row in asked}
     top = published.where(F.col("rank") <= how.k).select("item_id", "neighbour_id")
-    listed = top.join(few(nodes.sparkSession, item_id=own), "item_id", "left_semi").collect()
+    listed = top.join(few(nodes.sparkSession, item_id=list(own)), "item_id", "left_semi").collect()
     known = known_items(nodes, vectors, [*own, *(row["neighbour_id"] for row in listed)])
     of_item: dict[str, list[float]] = {item_id: [] for item_id in own}
     for item_id, neighbour_id in listed:
@@ -229,8 +239,12 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     model_id = encoder.model_id(encoder.folder_of(settings.embed.model))
     with readied(spark, "jobs.knn:warm_up"):
         vectors = lake.read(ITEM_VECTORS, F.col("model_id") == model_id)
-        nodes = nodes_of(lake.read(CLEAN_ITEMS, night), how).persist()
-        grouped, none, _ = at_once(lambda: counted(nodes, night), vectors.isEmpty, lambda: lake.delete(AUDIT_RESULTS, night, night.verdict))
+
+        def nodes_and_groups() -> tuple[DataFrame, list[Any]]:
+            nodes = nodes_of(lake.read(CLEAN_ITEMS, night), how).persist()
+            return nodes, counted(nodes, night)
+
+        (nodes, grouped), none, _ = at_once(nodes_and_groups, vectors.isEmpty, lambda: lake.delete(AUDIT_RESULTS, night, night.verdict))
         if none:
             raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
         speaking = nodes.where(F.col("content_hash") != BLANK)
@@ -251,12 +265,15 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     for row in asked:
         if row["block"] not in covers:
             in_cells.setdefault(row["node"], []).append(row["item_id"])
-    small = {block: size for block, size in sizes.items() if block not in covers}
     with progress(spark, "neighbours", total, "items"):
-        found = pairs(speaking, vectors, small, covers, in_cells, how, 1 - SEARCH_MISSES * misses, log)
+        found = pairs(speaking, vectors, sizes, covers, in_cells, how, 1 - SEARCH_MISSES * misses, log)
         lake.replace(STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=True)  # coverage tells: a look would search twice
     for *_, best in log.value:
         true |= best
+    if missed := {item for items in in_cells.values() for item in items} - true.keys():
+        raise ContractError(
+            f"no cell has searched item {min(missed)}", "run neighbours again, and report it: this is a fault of the program"
+        )
     published = lake.read(STAGED_NEIGHBOURS, night)
     (covered, kept), (figure, judged) = at_once(
         lambda: coverage(published, speaking, heard, how), lambda: recall(speaking, vectors, published, asked, true, how)

@@ -1,8 +1,9 @@
 """What a task of the neighbours stage does with the rows Spark hands it: Arrow in, Arrow out.
 
-A node is all the items of one text that are searched as one, named by the first of them. NODE rows have its vector, and a fingerprint of
-it; CELL rows are on their way to the cell that searches them. What a cell finds leaves it PACKED, a table of lists in a value: Spark
-moves hundreds of rows instead of millions. PAIR rows are the lists of all cells, merged and told item by item.
+A node is all the items of one text that are searched as one, named by the first of them. NODE rows have its vector, a print of that, and a
+key of the text, which decides who merges its lists; CELL rows are on their way to the cell that searches them. What a cell finds leaves it
+PACKED, a table of lists in a value: Spark moves hundreds of rows instead of millions. PAIR rows are the lists of all cells, merged and told
+item by item.
 """
 
 import time
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-NODES_OF_A_VALUE = 5_000  # packed: 2 MB at 16 neighbours each
-ITEMS_AT_ONCE = 5_000  # told: 75,000 pairs, 4 MB
+PAIRS_AT_ONCE = 80_000  # packed in one value, or told in one batch: 2 to 4 MB
 
-NODE = "block string, source string, members array<string>, print bigint, vector binary"
+NODE = "block string, source string, members array<string>, key bigint, print bigint, vector binary"
 CELL = f"cell int, {NODE}"
 PACKED = "part int, lists binary"
 PAIR = "item_id string, rank int, neighbour_id string, similarity float"
@@ -59,6 +59,16 @@ def unpacked(nodes: "pa.RecordBatch", size: int | None = None) -> npt.NDArray[np
     return np.frombuffer(vectors.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]].reshape(len(vectors), size)
 
 
+def refuse_unsound(vectors: Vectors, members: "pa.Array") -> None:
+    """Raises ContractError naming an item whose vector is not of unit length; the zero vectors of items without text never get here."""
+    bad = np.flatnonzero(~(np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < 2e-3))  # written so that nan is bad too
+    if len(bad):
+        raise ContractError(
+            f"the vector of item {members[int(bad[0])].as_py()[0]} is not of unit length, nor those of {len(bad) - 1} others",
+            "delete them from item_vectors, see that embed.model is a working encoder, and run embed",
+        )
+
+
 def placed(cover: cells.Cover, first_cell: int) -> "Task":
     """From NODE rows of a covered block to CELL rows: each once for every cell it is in, its vector narrowed."""
 
@@ -66,7 +76,8 @@ def placed(cover: cells.Cover, first_cell: int) -> "Task":
         import pyarrow as pa
 
         for batch in batches:
-            vectors = unpacked(batch).view("<f4")
+            vectors = unpacked(batch, 4 * cover.leaders.shape[1]).view("<f4")
+            refuse_unsound(vectors, batch["members"])
             own = cells.cells_of(vectors, cover.leaders, cover.overlap)
             narrow = np.ascontiguousarray(cells.narrowed(vectors)).view(np.uint8)
             size = narrow.size // max(1, len(batch))
@@ -74,8 +85,8 @@ def placed(cover: cells.Cover, first_cell: int) -> "Task":
             packed = pa.Array.from_buffers(pa.binary(), len(batch), [None, offsets, pa.py_buffer(narrow)])
             for column in own.T:
                 cell = pa.array((column + first_cell).astype(np.int32))
-                columns = [cell, *(batch[name] for name in ("block", "source", "members", "print")), packed]
-                yield pa.RecordBatch.from_arrays(columns, names=["cell", "block", "source", "members", "print", "vector"])
+                columns = [cell, *(batch[name] for name in ("block", "source", "members", "key", "print")), packed]
+                yield pa.RecordBatch.from_arrays(columns, names=["cell", "block", "source", "members", "key", "print", "vector"])
 
     return place
 
@@ -92,7 +103,7 @@ def compared(items: sample.Sample, k: int) -> "Task":
                 pc.list_element(batch["members"], 0).to_numpy(zero_copy_only=False),
                 *(batch[name].to_numpy(zero_copy_only=False) for name in ("block", "source")),
                 pc.list_value_length(batch["members"]).to_numpy(),
-                unpacked(batch).view("<f4"),
+                unpacked(batch, 4 * items.vectors.shape[1]).view("<f4"),
             )
             for batch in batches
             if batch.num_rows
@@ -117,6 +128,10 @@ class Search:
     parts: int
     asked: dict[str, list[str]]
 
+    @property
+    def kept(self) -> int:
+        return self.how.k + self.how.slack
+
 
 def search_cell(search: Search, log: Any) -> "Task":
     """From the CELL rows of one cell to PACKED rows, the nodes of a part together. The log is told (cell, nodes, blocks, seconds, rounds,
@@ -132,14 +147,17 @@ def search_cell(search: Search, log: Any) -> "Task":
         cell = pa.Table.from_batches(received)
         number = cell["cell"][0].as_py()
         known = cell.drop_columns(["vector"]).append_column("node", _first(cell["members"]))
-        order = pa.compute.sort_indices(known, [("block", "ascending"), ("node", "ascending")]).to_numpy().astype(np.int64)
+        order = pa.compute.sort_indices(known, [(name, "ascending") for name in ("block", "node", "print")]).to_numpy().astype(np.int64)
         node = known["node"].take(order).to_numpy()
-        order = order[np.concatenate([[True], node[1:] != node[:-1]])]  # a text that two runs at once have stored comes twice
+        order = order[
+            np.concatenate([[True], node[1:] != node[:-1]])
+        ]  # a text that two runs at once have stored comes twice: either will do
         known = known.take(order).combine_chunks()
         block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
         first, kind = _kinds(block, source, known["print"].to_numpy())
         vectors = _vectors(received, order[first], narrow=number >= search.narrow)
         labels = source[first] if search.how.across else None
+        del received, cell  # the vectors, as they came
         found: list[pa.Table] = []
         rounds, true = 0, dict[str, Vectors]()
         for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
@@ -155,7 +173,7 @@ def search_cell(search: Search, log: Any) -> "Task":
             rounds = max(rounds, took)
             true |= best
         log.add([(number, len(known), len(found), time.monotonic() - began, rounds, true)])
-        yield from _packed(pa.concat_tables(found), known["print"].to_numpy() % search.parts)
+        yield from _packed(pa.concat_tables(found), known["key"].to_numpy() % search.parts, PAIRS_AT_ONCE // (search.kept + 1))
 
     return in_cell
 
@@ -164,16 +182,14 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, narrow: bool) -> Vect
     """(n, d) float32 of the rows of the batches that `order` names, in that order; each is copied once."""
     stored = [unpacked(batches[0])]
     stored += [unpacked(batch, stored[0].shape[1]) for batch in batches[1:]]
+    dimension = (stored[0].shape[1] - 4) // 2 if narrow else stored[0].shape[1] // 4
     place = np.full(sum(map(len, stored)), -1)
     place[order] = np.arange(len(order))
-    found, start = None, 0
+    found, start = np.empty((len(order), dimension), dtype=np.float32), 0
     for rows in stored:
-        vectors = cells.widened(rows) if narrow else rows.view("<f4")
-        found = np.empty((len(order), vectors.shape[1]), dtype=np.float32) if found is None else found
         into = place[start : start + len(rows)]
-        found[into[into >= 0]] = vectors[into >= 0]
+        found[into[into >= 0]] = (cells.widened(rows) if narrow else rows.view("<f4"))[into >= 0]
         start += len(rows)
-    assert found is not None  # there is a batch
     return found
 
 
@@ -183,15 +199,15 @@ def _first(members: "pa.ChunkedArray") -> "pa.ChunkedArray":
     return pc.list_element(members, 0)
 
 
-def _packed(lists: "pa.Table", part: Rows) -> "Batches":
-    """PACKED rows of the lists, by part; not more than NODES_OF_A_VALUE in one."""
+def _packed(lists: "pa.Table", part: Rows, at_once: int) -> "Batches":
+    """PACKED rows of the lists, by part; about `at_once` in one value."""
     import pyarrow as pa
 
     order = np.argsort(part, kind="stable")
     bounds = np.searchsorted(part[order], np.arange(part.max() + 2))
     for name, (first, last) in enumerate(pairwise(bounds.tolist())):
-        for start in range(first, last, NODES_OF_A_VALUE):
-            rows = lists.take(order[start : min(last, start + NODES_OF_A_VALUE)]).combine_chunks()
+        for start in range(first, last, max(1, at_once)):
+            rows = lists.take(order[start : min(last, start + max(1, at_once))]).combine_chunks()
             stream = pa.BufferOutputStream()
             with pa.ipc.new_stream(stream, rows.schema) as writer:
                 writer.write_table(rows)
@@ -213,14 +229,9 @@ def search_block(
 
     from jobs import knn  # with torch and compiled kernels, which only the workers that search should pay for
 
-    kept = search.how.k + search.how.slack
-    if len(bad := knn.unsound(vectors)):
-        item = block["node"][int(np.flatnonzero(kind == bad[0])[0])].as_py()
-        raise ContractError(
-            f"the vector of item {item} is not of unit length, nor those of {len(bad) - 1} others",
-            "delete them from item_vectors, see that embed.model is a working encoder, and run embed",
-        )
+    kept = search.kept
     members = block["members"].combine_chunks()
+    refuse_unsound(vectors, members.take(pa.array(np.unique(kind, return_index=True)[1])))
     names, kind_of_name = members.flatten(), np.repeat(kind, members.value_lengths().to_numpy())
     place = pc.rank(names).to_numpy().astype(np.int64)
 
@@ -242,11 +253,11 @@ def search_block(
     lists = pa.table({"members": members, "neighbours": near, "similarities": pa.ListArray.from_arrays(bounds, similarity).take(of_kind)})
 
     asked = [(int(kind[n]), item) for n, node in enumerate(block["node"].to_pylist()) for item in search.asked.get(node, ())]
-    queries = np.unique([own for own, _ in asked]).astype(np.int64)
-    row, name, similarity = items_near(
-        queries, *knn.nearest_of(vectors, queries, search.how.k, labels=labels, threads=search.threads), search.how.k + 1
-    )
-    true = {}
+    true: dict[str, Vectors] = {}
+    if asked:
+        queries = np.unique([own for own, _ in asked])
+        best = knn.nearest_of(vectors, queries, search.how.k, labels=labels, threads=search.threads)
+        row, name, similarity = items_near(queries, *best, search.how.k + 1)
     for own, item in asked:
         mine = slice(*np.searchsorted(row, np.searchsorted(queries, own) + np.arange(2)))
         others = pc.not_equal(name[mine], item).to_numpy(zero_copy_only=False)
@@ -291,10 +302,11 @@ def _merged(lists: "pa.Table", width: int) -> "pa.Table":
     names, similarity = neighbours.flatten(), similarities.flatten().to_numpy()
     place = pc.rank(names, tiebreaker="dense").to_numpy()
     row = np.repeat(node, neighbours.value_lengths().to_numpy())
-    order = np.lexsort((place, -similarity, row))
-    fresh = np.ones(len(order), dtype=bool)  # a pair has one similarity, whichever cell has met it
-    fresh[1:] = (row[order[1:]] != row[order[:-1]]) | (place[order[1:]] != place[order[:-1]])
-    order = order[fresh]
+    by_pair = np.lexsort((-similarity, place, row))
+    fresh = np.ones(len(by_pair), dtype=bool)  # a pair that several cells have met
+    fresh[1:] = (row[by_pair[1:]] != row[by_pair[:-1]]) | (place[by_pair[1:]] != place[by_pair[:-1]])
+    pair = by_pair[fresh]
+    order = pair[np.lexsort((place[pair], -similarity[pair], row[pair]))]
     kept = order[np.arange(len(order)) - np.searchsorted(row[order], row[order]) < width]
     bounds = pa.array(np.searchsorted(row[kept], np.arange(count + 1)).astype(np.int32))
     members = lists["members"].combine_chunks().take(pa.array(np.unique(node, return_index=True)[1]))
@@ -310,9 +322,9 @@ def _pairs(lists: "pa.Table", kept: int) -> "Batches":
     members, neighbours, similarities = (lists[name].combine_chunks() for name in ("members", "neighbours", "similarities"))
     items, others, similarity = members.flatten(), neighbours.flatten(), similarities.flatten().to_numpy()
     node, length = np.repeat(np.arange(len(lists)), members.value_lengths().to_numpy()), neighbours.value_lengths().to_numpy()
-    begin = np.cumsum(length) - length
-    for start in range(0, len(items), ITEMS_AT_ONCE):
-        of = node[start : start + ITEMS_AT_ONCE]
+    begin, at_once = np.cumsum(length) - length, max(1, PAIRS_AT_ONCE // kept)
+    for start in range(0, len(items), at_once):
+        of = node[start : start + at_once]
         item = np.repeat(np.arange(len(of)), length[of])
         first = np.cumsum(length[of]) - length[of]
         edge = np.arange(len(item)) + (begin[of] - first)[item]

@@ -113,6 +113,15 @@ def test_covered_by_cells_it_is_brute_force_still(
     assert stage(lake, settled, night, rows[::-1]) == found
 
 
+def test_a_covered_block_whose_sampled_items_have_few_matches(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    """One sampled item, which can be matched with two others: nothing to measure a cover by, and no reason to stop."""
+    rows = [clean_item(night, f"i{n:02}", t, source="b" if n in (3, 9) else "a") for n, t in enumerate(TITLES)]
+    how = 'recall_sample = 1\nacross = "source"\n[sources.b]\npath = "b.csv"\ncolumns = { id = "id", title = "title" }'
+    found = stage(lake, with_cells_of(10, settings(how)), night, rows)
+    assert {row[2] for row in found if row[0] == "i00"} <= {"i03", "i09"}
+    assert {row[2] for row in found if row[0] == "i03"} & {"i03", "i09"} == set()
+
+
 def test_shuffled_rows_and_other_partitions_give_the_same_table(
     lake: Lake, settings: Callable[[str], Settings], night: Night, spark: "SparkSession"
 ) -> None:
@@ -215,7 +224,7 @@ def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame")
     known = neighbours.known_items(nodes, vectors, [row["item_id"] for row in asked])
     own = np.array([neighbours.vector_of(known[row["item_id"]]) for row in asked])
     near = neighbours.nearest_of_sample(nodes, vectors, asked, own, how)
-    true = {row["item_id"]: near.of(i, how.k)[1] for i, row in enumerate(asked)}
+    true = {row["item_id"]: similarities for row, (_, similarities) in zip(asked, near, strict=True)}
     return neighbours.recall(nodes, vectors, staged, asked, true, how)
 
 

@@ -1,5 +1,6 @@
 """What a task does with its rows, without Spark."""
 
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import knn, task
+from jobs import cells, knn, task
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
 
@@ -31,7 +32,9 @@ def batches_of(members: list[list[str]], vectors: np.ndarray, size: int = 700, *
     stored = [vector.astype("<f4").tobytes() for vector in vectors]
     same = {"cell": pa.array(np.zeros(len(members), np.int32)), "block": [""] * len(members), "source": ["shop"] * len(members)}
     prints = pa.array([hash(vector) for vector in stored], pa.int64())
-    table = pa.table(same | columns | {"members": pa.array(members), "print": prints, "vector": pa.array(stored, pa.binary())})
+    keys = pa.array([zlib.crc32(names[0].encode()) for names in members], pa.int64())
+    texts = {"members": pa.array(members), "key": keys, "print": prints, "vector": pa.array(stored, pa.binary())}
+    table = pa.table(same | columns | texts)
     return table.to_batches(size)
 
 
@@ -50,9 +53,12 @@ def pairs_of(packed: list[pa.RecordBatch], kept: int) -> dict[str, list[tuple[in
     return found
 
 
-def families(random: np.random.Generator) -> np.ndarray:
-    vectors = np.repeat(random.normal(size=(ROWS // 10, DIMENSION)), 10, axis=0) + 0.5 * random.normal(size=(ROWS, DIMENSION))
+def normalised(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def families(random: np.random.Generator) -> np.ndarray:
+    return normalised(np.repeat(random.normal(size=(ROWS // 10, DIMENSION)), 10, axis=0) + 0.5 * random.normal(size=(ROWS, DIMENSION)))
 
 
 def test_a_large_block_is_searched_for_the_recall_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +119,64 @@ def test_a_text_that_was_stored_twice_counts_once() -> None:
     assert pairs_of(list(task.search_cell(how, Log())(iter(batches_of([members[n] for n in twice], vectors[twice])))), 5) == once
 
 
+def test_a_text_that_was_stored_twice_and_not_quite_alike_counts_once_in_all_cells() -> None:
+    """Two runs at once have embedded it in batches of other shapes; each cell meets the copies in an order of its own, or one of them."""
+    vectors = families(np.random.default_rng(7))[:50]
+    near = normalised(vectors + 1e-7 * np.random.default_rng(8).normal(size=vectors.shape))
+    stored, members = np.concatenate([vectors, near]), [[f"i{n:02}"] for n in range(50)] * 2
+    packed = []
+    for number, rows in enumerate((np.arange(100), np.arange(100)[::-1], np.arange(50), np.arange(50, 100))):
+        given = batches_of([members[n] for n in rows], stored[rows], cell=pa.array(np.full(len(rows), number, np.int32)))
+        packed += task.search_cell(search_of(Neighbours(k=5, slack=0), narrow=9), Log())(iter(given))
+    found = pairs_of(packed, 5)
+    assert found.keys() == {names[0] for names in members}
+    for item, pairs in found.items():
+        assert [rank for rank, _, _ in pairs] == [1, 2, 3, 4, 5]
+        assert len({item, *(neighbour for _, neighbour, _ in pairs)}) == 6
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_the_truth_about_sampled_items_is_brute_force_in_their_block(across: bool) -> None:
+    """Blocks of one and two beside a larger one; two texts of one vector; two items of one text."""
+    random = np.random.default_rng(10)
+    vectors = families(random)[:60].repeat(2, axis=0)
+    members = [[f"i{n:03}", f"j{n:03}"] if n % 7 == 0 else [f"i{n:03}"] for n in range(120)]
+    block = ["one"] + ["two"] * 2 + ["rest"] * 117
+    source = ["a" if n % 3 else "b" for n in range(120)]
+    asked = {members[n][0]: members[n] for n in (0, 1, 2, *range(3, 120, 5))}
+    how, log = Neighbours(k=4, slack=0, across="source" if across else None), Log()
+    order = random.permutation(120)
+    columns = {"block": [block[n] for n in order], "source": [source[n] for n in order]}
+    list(task.search_cell(search_of(how, asked=asked), log)(iter(batches_of([members[n] for n in order], vectors[order], **columns))))
+    true = log.told[0][5]
+    assert true.keys() == {item for items in asked.values() for item in items}
+    node_of = {name: n for n, names in enumerate(members) for name in names}
+    for item, best in true.items():
+        mine = node_of[item]
+        others = [
+            n for name, n in node_of.items() if name != item and block[n] == block[mine] and not (across and source[n] == source[mine])
+        ]
+        assert best == pytest.approx(np.sort(vectors[others].astype(np.float64) @ vectors[mine])[::-1][:4], abs=1e-6)
+
+
+def test_narrowed_vectors_are_widened_in_their_cells() -> None:
+    """A cell of a covered block beside one of small blocks: what `placed` has narrowed, and only that."""
+    vectors = families(np.random.default_rng(11))[:80]
+    leaders = vectors[:1]
+    rows = batches_of([[f"i{n:02}"] for n in range(80)], vectors)[0].drop_columns(["cell"])
+    given = list(task.placed(cells.Cover(leaders, 1, 1.0), 3)(iter([rows])))
+    assert given[0]["cell"].to_pylist() == [3] * 80
+    assert len(given[0]["vector"][0].as_py()) == 4 + 2 * DIMENSION
+    how = search_of(Neighbours(k=5, slack=0), narrow=3)
+    found = pairs_of(list(task.search_cell(how, Log())(iter(given))), 5)
+    expected = pairs_of(list(task.search_cell(how, Log())(iter(batches_of([[f"i{n:02}"] for n in range(80)], vectors)))), 5)
+    for item, pairs in expected.items():
+        assert [name for _, name, _ in found[item]] == [name for _, name, _ in pairs]
+        assert [value for *_, value in found[item]] == pytest.approx([value for *_, value in pairs], abs=1e-4)
+
+
 def test_more_items_of_one_text_than_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "ITEMS_AT_ONCE", 7)
+    monkeypatch.setattr(task, "PAIRS_AT_ONCE", 21)
     vectors = families(np.random.default_rng(8))[:3]
     members = [[f"a{n:02}" for n in range(40)], ["b"], ["c"]]
     found = pairs_of(list(task.search_cell(search_of(Neighbours(k=3, slack=0)), Log())(iter(batches_of(members, vectors)))), 3)
@@ -142,6 +204,7 @@ def cell_with(vector: bytes | None) -> Iterator[pa.RecordBatch]:
     [
         (None, "1 of 3 items that were looked at have no vector of this encoder\n  → run clean and embed"),
         (bytes(4 * DIMENSION - 4), "the vector of item i5 has 92 bytes, others of this encoder 96\n  → delete it from item_vectors"),
+        (bytes(4 * DIMENSION), "the vector of item i5 is not of unit length, nor those of 0 others\n  → delete them"),
         (np.full(DIMENSION, 0.5, "<f4").tobytes(), "the vector of item i5 is not of unit length, nor those of 0 others\n  → delete them"),
         (
             np.full(DIMENSION, np.nan, "<f4").tobytes(),
@@ -149,7 +212,10 @@ def cell_with(vector: bytes | None) -> Iterator[pa.RecordBatch]:
         ),
     ],
 )
-def test_a_vector_that_cannot_be_compared_is_refused_by_name(vector: bytes | None, said: str) -> None:
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_a_vector_that_cannot_be_compared_is_refused_by_name(vector: bytes | None, said: str, narrowed: bool) -> None:
+    cover = cells.Cover(families(np.random.default_rng(9))[:1], 1, 1.0)
+    read = task.placed(cover, 0) if narrowed else task.search_cell(search_of(Neighbours(k=2)), Log())
     with pytest.raises(ContractError) as raised:
-        list(task.search_cell(search_of(Neighbours(k=2)), Log())(cell_with(vector)))
+        list(read(batch.drop_columns(["cell"]) if narrowed else batch for batch in cell_with(vector)))
     assert said in str(raised.value)
