@@ -13,7 +13,7 @@ and coverage go to `audit_results`, where audit judges them. Staging a night ane
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,20 @@ def cover_of(
     return cover, {item: similarities for item, (_, similarities) in zip(items, nearest, strict=True)}
 
 
+def covers_of(
+    nodes: DataFrame, vectors: DataFrame, sizes: Mapping[str, int], asked: list[Any], how: Neighbours, target: float
+) -> tuple[dict[str, cells.Cover], dict[str, sample.Vectors]]:
+    """The cover of every block that is too large for one cell, and the true similarities of the sampled items in these."""
+    covers: dict[str, cells.Cover] = {}
+    true: dict[str, sample.Vectors] = {}
+    for block in sorted(block for block, size in sizes.items() if size > how.cell_rows):
+        of_block, mine = nodes.where(F.col("block") == block), [row for row in asked if row["block"] == block]
+        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, how, target)
+        true |= known
+        print(f"neighbours: {sizes[block]:,} nodes{f' of block {block}' if block else ''} in {covers[block]}", flush=True)
+    return covers, true
+
+
 class _Log(AccumulatorParam[list[Any]]):
     """What the tasks tell: see `task.search_cell`."""
 
@@ -152,7 +166,7 @@ def threads_of_a_cell(spark: SparkSession, count: int) -> int:
 def pairs(
     nodes: DataFrame,
     vectors: DataFrame,
-    sizes: dict[str, int],
+    sizes: Mapping[str, int],
     covers: dict[str, cells.Cover],
     asked: dict[str, list[str]],
     how: Neighbours,
@@ -251,16 +265,10 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         asked = sampled(speaking, how)
     heard = [row for row in grouped if not row["blank"]]
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
-    sizes: dict[str, int] = {}
+    sizes = Counter[str]()
     for row in heard:
-        sizes[row["block"]] = sizes.get(row["block"], 0) + row["nodes"]
-    true: dict[str, sample.Vectors] = {}
-    covers: dict[str, cells.Cover] = {}
-    for block in sorted(block for block, size in sizes.items() if size > how.cell_rows):
-        of_block, mine = speaking.where(F.col("block") == block), [row for row in asked if row["block"] == block]
-        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, how, 1 - COVER_MISSES * misses)
-        true |= known
-        print(f"neighbours: {sizes[block]:,} nodes{f' of block {block}' if block else ''} in {covers[block]}", flush=True)
+        sizes[row["block"]] += row["nodes"]
+    covers, true = covers_of(speaking, vectors, sizes, asked, how, 1 - COVER_MISSES * misses)
     in_cells: dict[str, list[str]] = {}
     for row in asked:
         if row["block"] not in covers:

@@ -5,7 +5,7 @@
 
 Every run is a process of its own with the same normalised float32 vectors and two threads, after a warm-up on 5,000 rows. Systems take
 turns, `REPEATS` times; one that needs more than SLOW seconds runs once. Recall is taken on 2,000 sampled rows against brute force in
-float32, ties by similarity. What runs on Spark (our whole stage, Spark's own join) is timed without Spark's start and without a warm-up.
+float32, ties by similarity. What runs on Spark (our whole stage, cold and warm, and Spark's own join) is timed without Spark's start.
 
 Prints a table, writes build/bench/neighbours.json (the rows of this run) and build/bench/neighbours.png.
 """

@@ -21,7 +21,7 @@ Search = Callable[[Vectors], Ids | tuple[Ids, float]]  # with the seconds, where
 
 @dataclass(frozen=True)
 class System:
-    """`settings`: a search each, by name. `on_spark`: times itself, is not warmed up, and shares out its threads as Spark does."""
+    """`settings`: a search each, by name. `on_spark`: times itself, warms up itself or not, and shares out its threads as Spark does."""
 
     settings: dict[str, Search]
     on_spark: bool = False
@@ -37,10 +37,13 @@ def shelfmates(target_recall: float) -> Search:
     return search
 
 
-def shelfmates_stage(vectors: Vectors) -> tuple[Ids, float]:
-    from tests.benchmarks import stage
+def shelfmates_stage(warm_up_rows: int) -> Search:
+    def search(vectors: Vectors) -> tuple[Ids, float]:
+        from tests.benchmarks import stage
 
-    return stage.shelfmates_stage(vectors)
+        return stage.shelfmates_stage(vectors, warm_up_rows)
+
+    return search
 
 
 def spark_nearest_by(vectors: Vectors) -> tuple[Ids, float]:
@@ -112,7 +115,7 @@ def hnswlib(breadth: int) -> Search:
 
 SYSTEMS: dict[str, System] = {
     "shelfmates": System({".95": shelfmates(0.95), ".97": shelfmates(0.97), ".985": shelfmates(0.985)}),
-    "shelfmates stage": System({".95": shelfmates_stage}, on_spark=True),
+    "shelfmates stage": System({".95 cold": shelfmates_stage(0), ".95 warm": shelfmates_stage(5_000)}, on_spark=True),
     "pynndescent": System({"15": pynndescent(15), "20": pynndescent(20), "30": pynndescent(30)}),
     "faiss ivf": System({"16": faiss_ivf(16), "48": faiss_ivf(48)}),
     "faiss flat": System({"": faiss_flat}),
