@@ -55,7 +55,7 @@ def counted(nodes: DataFrame, night: Night) -> list[Any]:
     sums = F.sum(F.size("members")).alias("items"), F.count("*").alias("nodes")
     groups = nodes.groupBy("block", "source", blank).agg(*sums).collect()
     if not groups:
-        raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")
+        raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate, clean and embed for this date first")
     if all(group["blank"] for group in groups):
         raise ContractError(
             f"none of the {sum(group['items'] for group in groups):,} items of {night.date} has a text that could be compared",

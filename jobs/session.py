@@ -27,7 +27,6 @@ CONF = {
     ),  # of 10 MB the ids and hashes of 70,000 items: their vectors would be shuffled instead
     "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64MB",  # hashing ids this small is faster than sorting their vectors
     "spark.python.daemon.module": "jobs.daemon",
-    "spark.python.unix.domain.socket.enabled": "true",  # vectors reach the Python workers faster than through TCP
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",  # 3 MB of vectors a batch: steady memory in the Python workers
 }
 
