@@ -124,11 +124,6 @@ def check(vectors: Vectors) -> Rows:
     return np.flatnonzero(squares)
 
 
-def unsound(vectors: Vectors) -> Rows:
-    """Rows that are neither of unit length nor zero."""
-    return _unsound(vectors, _squares(vectors))
-
-
 def _squares(vectors: Vectors) -> Vectors:
     return np.asarray(np.einsum("nd,nd->n", vectors, vectors), dtype=np.float32)
 

@@ -139,6 +139,7 @@ def search_cell(search: Search, log: Any) -> "Task":
 
     def in_cell(batches: "Batches") -> "Batches":
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         received = [batch for batch in batches if batch.num_rows]
         if not received:  # a cell of a cover that no vector is in
@@ -147,11 +148,10 @@ def search_cell(search: Search, log: Any) -> "Task":
         cell = pa.Table.from_batches(received)
         number = cell["cell"][0].as_py()
         known = cell.drop_columns(["vector"]).append_column("node", _first(cell["members"]))
-        order = pa.compute.sort_indices(known, [(name, "ascending") for name in ("block", "node", "print")]).to_numpy().astype(np.int64)
+        order = pc.sort_indices(known, [(name, "ascending") for name in ("block", "node", "print")]).to_numpy().astype(np.int64)
         node = known["node"].take(order).to_numpy()
-        order = order[
-            np.concatenate([[True], node[1:] != node[:-1]])
-        ]  # a text that two runs at once have stored comes twice: either will do
+        once = np.concatenate([[True], node[1:] != node[:-1]])  # a text that two runs at once have stored comes twice
+        order = order[once]
         known = known.take(order).combine_chunks()
         block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
         first, kind = _kinds(block, source, known["print"].to_numpy())
@@ -332,6 +332,8 @@ def _pairs(lists: "pa.Table", kept: int) -> "Batches":
         other = pc.not_equal(item_id, neighbour).to_numpy(zero_copy_only=False)
         before = np.concatenate([[0], np.cumsum(other)])
         rank = before[1:] - before[first[item]]
-        told = pa.array(np.flatnonzero(other & (rank <= kept)))
+        counted = pa.array(np.flatnonzero(other & (rank <= kept)))
         columns = [item_id, pa.array(rank.astype(np.int32)), neighbour, pa.array(similarity[edge])]
-        yield pa.RecordBatch.from_arrays([column.take(told) for column in columns], names=["item_id", "rank", "neighbour_id", "similarity"])
+        yield pa.RecordBatch.from_arrays(
+            [column.take(counted) for column in columns], names=["item_id", "rank", "neighbour_id", "similarity"]
+        )
