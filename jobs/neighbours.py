@@ -22,7 +22,7 @@ from pyspark.accumulators import AccumulatorParam
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cells, encoder, measure, sample, task
+from jobs import cells, encoder, measure, neighbour_list, sample, task
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
@@ -186,8 +186,8 @@ def pairs(
         count += len(cover.leaders)
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
     search = task.Search(how, target, narrow, threads_of_a_cell(spark, count), parts, asked)
-    packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), task.PACKED)
-    return packed.repartitionById(parts, "part").mapInArrow(task.told(how.k + how.slack), task.PAIR)
+    packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
+    return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
 
 def staged(found: DataFrame, night: Night, model_id: str) -> DataFrame:

@@ -2,8 +2,7 @@
 
 A node is all the items of one text that are searched as one, named by the first of them. NODE rows have its vector, a print of that, and a
 key of the text, which decides who merges its lists; CELL rows are on their way to the cell that searches them. What a cell finds leaves it
-PACKED, a table of lists in a value: Spark moves hundreds of rows instead of millions. PAIR rows are the lists of all cells, merged and told
-item by item.
+packed (`neighbour_list`).
 """
 
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs import cells, sample
+from jobs import cells, neighbour_list, sample
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
 
@@ -28,12 +27,8 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-PAIRS_AT_ONCE = 80_000  # packed in one value, or told in one batch: 2 to 4 MB
-
 NODE = "block string, source string, members array<string>, key bigint, print bigint, vector binary"
 CELL = f"cell int, {NODE}"
-PACKED = "part int, lists binary"
-PAIR = "item_id string, rank int, neighbour_id string, similarity float"
 TRUE = "item int, node string, similarity float, copies int"
 
 
@@ -147,7 +142,7 @@ def search_cell(search: Search, log: Any) -> "Task":
         began = time.monotonic()
         cell = pa.Table.from_batches(received)
         number = cell["cell"][0].as_py()
-        known = cell.drop_columns(["vector"]).append_column("node", _first(cell["members"]))
+        known = cell.drop_columns(["vector"]).append_column("node", pc.list_element(cell["members"], 0))
         order = pc.sort_indices(known, [(name, "ascending") for name in ("block", "node", "print")]).to_numpy().astype(np.int64)
         node = known["node"].take(order).to_numpy()
         once = np.concatenate([[True], node[1:] != node[:-1]])  # a text that two runs at once have stored comes twice
@@ -173,7 +168,7 @@ def search_cell(search: Search, log: Any) -> "Task":
             rounds = max(rounds, took)
             true |= best
         log.add([(number, len(known), len(found), time.monotonic() - began, rounds, true)])
-        yield from _packed(pa.concat_tables(found), known["key"].to_numpy() % search.parts, PAIRS_AT_ONCE // (search.kept + 1))
+        yield from neighbour_list.packed(pa.concat_tables(found), known["key"].to_numpy() % search.parts, search.kept + 1)
 
     return in_cell
 
@@ -191,28 +186,6 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, narrow: bool) -> Vect
         found[into[into >= 0]] = (cells.widened(rows) if narrow else rows.view("<f4"))[into >= 0]
         start += len(rows)
     return found
-
-
-def _first(members: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    import pyarrow.compute as pc
-
-    return pc.list_element(members, 0)
-
-
-def _packed(lists: "pa.Table", part: Rows, at_once: int) -> "Batches":
-    """PACKED rows of the lists, by part; about `at_once` in one value."""
-    import pyarrow as pa
-
-    order = np.argsort(part, kind="stable")
-    bounds = np.searchsorted(part[order], np.arange(part.max() + 2))
-    for name, (first, last) in enumerate(pairwise(bounds.tolist())):
-        for start in range(first, last, max(1, at_once)):
-            rows = lists.take(order[start : min(last, start + max(1, at_once))]).combine_chunks()
-            stream = pa.BufferOutputStream()
-            with pa.ipc.new_stream(stream, rows.schema) as writer:
-                writer.write_table(rows)
-            value = pa.array([stream.getvalue().to_pybytes()], pa.binary())
-            yield pa.RecordBatch.from_arrays([pa.array([name], pa.int32()), value], names=["part", "lists"])
 
 
 def search_block(
@@ -274,66 +247,3 @@ def _kinds(*columns: npt.NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:
     first, kind = order[fresh], np.empty(len(order), dtype=np.int64)
     kind[order] = np.argsort(np.argsort(first))[np.cumsum(fresh) - 1]
     return np.sort(first), kind
-
-
-def told(kept: int) -> "Task":
-    """From the PACKED rows of one part, all cells' lists of its nodes among them, to PAIR rows: `kept` an item, its nearest."""
-
-    def tell(batches: "Batches") -> "Batches":
-        import pyarrow as pa
-
-        found = [pa.ipc.open_stream(value.as_buffer()).read_all() for batch in batches for value in batch["lists"]]
-        if found:
-            yield from _pairs(_merged(pa.concat_tables(found).combine_chunks(), kept + 1), kept)
-
-    return tell
-
-
-def _merged(lists: "pa.Table", width: int) -> "pa.Table":
-    """One list a node: of those that its cells have found the `width` nearest, equal ones by id, each once."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    nodes = _first(lists["members"]).combine_chunks().dictionary_encode()
-    node, count = nodes.indices.to_numpy(), len(nodes.dictionary)
-    if count == len(lists):
-        return lists
-    neighbours, similarities = (lists[name].combine_chunks() for name in ("neighbours", "similarities"))
-    names, similarity = neighbours.flatten(), similarities.flatten().to_numpy()
-    place = pc.rank(names, tiebreaker="dense").to_numpy()
-    row = np.repeat(node, neighbours.value_lengths().to_numpy())
-    by_pair = np.lexsort((-similarity, place, row))
-    fresh = np.ones(len(by_pair), dtype=bool)  # a pair that several cells have met
-    fresh[1:] = (row[by_pair[1:]] != row[by_pair[:-1]]) | (place[by_pair[1:]] != place[by_pair[:-1]])
-    pair = by_pair[fresh]
-    order = pair[np.lexsort((place[pair], -similarity[pair], row[pair]))]
-    kept = order[np.arange(len(order)) - np.searchsorted(row[order], row[order]) < width]
-    bounds = pa.array(np.searchsorted(row[kept], np.arange(count + 1)).astype(np.int32))
-    members = lists["members"].combine_chunks().take(pa.array(np.unique(node, return_index=True)[1]))
-    near, similar = pa.ListArray.from_arrays(bounds, names.take(pa.array(kept))), pa.ListArray.from_arrays(bounds, similarity[kept])
-    return pa.table({"members": members, "neighbours": near, "similarities": similar})
-
-
-def _pairs(lists: "pa.Table", kept: int) -> "Batches":
-    """PAIR rows of every item of the nodes: its node's list without the item itself."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    members, neighbours, similarities = (lists[name].combine_chunks() for name in ("members", "neighbours", "similarities"))
-    items, others, similarity = members.flatten(), neighbours.flatten(), similarities.flatten().to_numpy()
-    node, length = np.repeat(np.arange(len(lists)), members.value_lengths().to_numpy()), neighbours.value_lengths().to_numpy()
-    begin, at_once = np.cumsum(length) - length, max(1, PAIRS_AT_ONCE // kept)
-    for start in range(0, len(items), at_once):
-        of = node[start : start + at_once]
-        item = np.repeat(np.arange(len(of)), length[of])
-        first = np.cumsum(length[of]) - length[of]
-        edge = np.arange(len(item)) + (begin[of] - first)[item]
-        item_id, neighbour = items.take(pa.array(start + item)), others.take(pa.array(edge))
-        other = pc.not_equal(item_id, neighbour).to_numpy(zero_copy_only=False)
-        before = np.concatenate([[0], np.cumsum(other)])
-        rank = before[1:] - before[first[item]]
-        counted = pa.array(np.flatnonzero(other & (rank <= kept)))
-        columns = [item_id, pa.array(rank.astype(np.int32)), neighbour, pa.array(similarity[edge])]
-        yield pa.RecordBatch.from_arrays(
-            [column.take(counted) for column in columns], names=["item_id", "rank", "neighbour_id", "similarity"]
-        )

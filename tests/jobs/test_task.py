@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import cells, knn, task
+from jobs import cells, knn, neighbour_list, task
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
 
@@ -47,7 +47,7 @@ def pairs_of(packed: list[pa.RecordBatch], kept: int) -> dict[str, list[tuple[in
     found = defaultdict(list)
     rows = pa.Table.from_batches(packed)
     for part in np.unique(rows["part"].to_numpy()):
-        for batch in task.told(kept)(iter(rows.filter(pa.compute.equal(rows["part"], part)).to_batches())):
+        for batch in neighbour_list.told(kept)(iter(rows.filter(pa.compute.equal(rows["part"], part)).to_batches())):
             for row in batch.to_pylist():
                 found[row["item_id"]].append((row["rank"], row["neighbour_id"], row["similarity"]))
     return found
@@ -176,7 +176,7 @@ def test_narrowed_vectors_are_widened_in_their_cells() -> None:
 
 
 def test_more_items_of_one_text_than_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "PAIRS_AT_ONCE", 21)
+    monkeypatch.setattr(neighbour_list, "PAIRS_AT_ONCE", 21)
     vectors = families(np.random.default_rng(8))[:3]
     members = [[f"a{n:02}" for n in range(40)], ["b"], ["c"]]
     found = pairs_of(list(task.search_cell(search_of(Neighbours(k=3, slack=0)), Log())(iter(batches_of(members, vectors)))), 3)
