@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench-neighbours airflow clean
+.PHONY: help setup demo test bench-embed bench-neighbours airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -18,7 +18,7 @@ DEMO := build/demo
 DEMO_NIGHTS := 2026-11-20 2026-11-21
 SETTINGS ?= shelfmates.toml
 
-BENCH_OPTIONS = $(foreach name,DATA ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+BENCH_OPTIONS = $(foreach name,DATA ITEMS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 
 MIGRATED = $(AIRFLOW_HOME)/migrated
 
@@ -78,6 +78,9 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest
+
+bench-embed: setup ## the encoder beside sentence-transformers itself (DATA, ITEMS, SYSTEMS, REPEATS)
+	@.venv/bin/python -m tests.benchmarks.embed $(BENCH_OPTIONS)
 
 bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DATA, ROWS, SYSTEMS, REPEATS; PLOT=file.png)
 	@$(UV) sync --quiet --frozen --inexact --group bench

@@ -81,7 +81,7 @@ def _gpu() -> str:
 def _model(settings: Settings) -> str:
     folder = encoder.folder_of(settings.embed.model)
     loaded = encoder.load(folder)
-    return f"{encoder.model_id(folder)}, {loaded.dimension} dimensions, in {folder}"
+    return f"{encoder.model_id(folder)}, {loaded.dimension} dimensions, {loaded.precision} on {loaded.kind}, in {folder}"
 
 
 def _lake(settings: Settings) -> str:

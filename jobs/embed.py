@@ -1,13 +1,18 @@
 """Computes the vectors the lake lacks: one for each (model, text), once ever.
 
-Only texts that are new under this model are encoded, on the executors, by workers that load the model once and keep it. Nothing is
-visible before the one commit at the end. What the encoder does is not decided here but in `encoder`.
+Only texts that are new under this model are encoded, on the executors, by workers that load the model once and keep it. A long first
+embed is committed in several parts, each of them whole vectors of whole texts: a night that is killed goes on from the last one. What the
+encoder does is not decided here but in `encoder`.
 """
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pyspark import TaskContext
+from pyspark.accumulators import AddingAccumulatorParam
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -20,10 +25,28 @@ from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
-TEXTS_A_TASK = 2000  # titles: some twenty seconds on one core; enough to sort by length, small enough to show progress
+TEXTS_A_TASK = 2000  # titles: some seven seconds of one core; enough to sort by length, small enough to show progress
+TEXTS_A_GPU_TASK = 20_000  # of which some are tokenised while others are computed
 TEXTS_OF_ONE_WORKER = 500  # loading the encoder takes a worker ten seconds: fewer texts are not worth a second one
+TASKS_A_COMMIT = 25  # of each core: some minutes, beside which a commit's second is little
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a task tells of its work; `task` is the same should it be run twice."""
+
+    task: tuple[int, int]  # part and partition
+    texts: int
+    tokens: int
+    padding: int
+    truncated: int
+    began: float  # seconds since the epoch, the encoder loaded
+    ended: float
+    by: str
 
 
 def missing(items: DataFrame, vectors: DataFrame) -> DataFrame:
@@ -31,11 +54,10 @@ def missing(items: DataFrame, vectors: DataFrame) -> DataFrame:
     return items.select("content_hash", "text").dropDuplicates(["content_hash"]).join(vectors, "content_hash", "left_anti")
 
 
-def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int, columns: str) -> DataFrame:
+def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int | None, part: int, log: Any) -> DataFrame:
     """One row of item_vectors for each text."""
 
     def encode(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-        import numpy as np
         import pyarrow as pa
 
         received = list(batches)
@@ -43,50 +65,104 @@ def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int, co
             return
         table = pa.Table.from_batches(received)
         texts = table["text"].to_pylist()
-        vectors = encoder.load(folder).encode(texts, batch_tokens)
-        said = np.array([bool(text) for text in texts])
-        vectors[~said] = 0  # what an encoder makes of no text at all would be everybody's neighbour who has none either
-        hashes = table["content_hash"].combine_chunks()
-        bad = np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - said) < 1e-3))  # written so that nan is bad too
-        if len(bad):
-            text = table["text"][int(bad[0])].as_py()
-            raise ContractError(
-                f"{model_id} gave {len(bad)} vectors that are not of unit length, the first for the text {text[:80]!r}",
-                "see that embed.model is a working encoder",
-            )
-        count, dimension = vectors.shape
-        offsets = np.arange(0, 4 * dimension * (count + 1), 4 * dimension, dtype=np.int32)
-        packed = pa.Array.from_buffers(
-            pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(vectors, dtype="<f4"))]
+        context: Any = TaskContext.get()  # there is one: this is a task
+        gpu = context.resources().get("gpu")
+        loaded = encoder.load(folder, f"cuda:{gpu.addresses[0]}" if gpu else None)
+        began = time.time()
+        found = loaded.encode(texts, batch_tokens, threads=context.cpus())
+        by, task = f"{loaded.precision} on {loaded.kind}", (part, context.partitionId())
+        log.add([Told(task, len(texts), found.tokens, found.padding, found.truncated, began, time.time(), by)])
+        yield rows(table["content_hash"].combine_chunks(), sound(found.vectors, texts, model_id), model_id)
+
+    return texts.mapInArrow(encode, ITEM_VECTORS.ddl)
+
+
+def sound(vectors: "npt.NDArray[np.float32]", texts: list[str], model_id: str) -> "npt.NDArray[np.float32]":
+    """The vectors, zero for texts that are empty. Raises ContractError where one is neither zero nor of unit length."""
+    import numpy as np
+
+    said = np.array([bool(text) for text in texts])
+    found = np.where(said[:, None], vectors, np.float32(0))  # what an encoder makes of no text would be near all others that have none
+    norms = np.linalg.norm(found, axis=1)  # 0 is what a table of words makes of a text that has none of them
+    bad = np.flatnonzero(~((np.abs(norms - 1) < 1e-3) | (norms == 0)))  # written so that nan is bad too
+    if len(bad):
+        raise ContractError(
+            f"{model_id} gave {len(bad)} vectors that are not of unit length, the first for the text {texts[int(bad[0])][:80]!r}",
+            "see that embed.model is a working encoder",
         )
-        yield pa.RecordBatch.from_arrays(
-            [pa.array([model_id] * count), hashes, pa.array(np.full(count, dimension, dtype=np.int32)), packed],
-            names=["model_id", "content_hash", "dimension", "vector"],
-        )
-
-    return texts.mapInArrow(encode, columns)
+    return found
 
 
-def tasks_for(texts: int, cores: int) -> int:
+def rows(hashes: "pa.Array", vectors: "npt.NDArray[np.float32]", model_id: str) -> "pa.RecordBatch":
+    """Rows of item_vectors: vectors (n, d) cross into Spark as one buffer."""
+    import numpy as np
+    import pyarrow as pa
+
+    count, dimension = vectors.shape
+    packed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(4 * dimension), count, [None, pa.py_buffer(np.ascontiguousarray(vectors, dtype="<f4"))]
+    )
+    columns = [pa.array([model_id] * count), hashes, pa.array(np.full(count, dimension, dtype=np.int32)), packed.cast(pa.binary())]
+    return pa.RecordBatch.from_arrays(columns, names=list(ITEM_VECTORS.column_names))
+
+
+def tasks_for(texts: int, cores: int, texts_a_task: int = TEXTS_A_TASK) -> int:
     """As many tasks as keep every core at work to the end; one where the texts are few."""
-    return 1 if texts <= TEXTS_OF_ONE_WORKER else cores * -(-texts // (TEXTS_A_TASK * cores))
+    return 1 if texts <= TEXTS_OF_ONE_WORKER else cores * -(-texts // (texts_a_task * cores))
+
+
+def figures(told: list[Told]) -> dict[str, float]:
+    """Figures of the stage, from what its tasks told; a task that was run twice tells twice, and counts once. Speed is taken from the
+    first encoder's being ready to the last text, part by part: starting workers and commits are apart."""
+    tasks = list({task.task: task for task in told}.values())
+    seconds = 0.0
+    for part in {task.task[0] for task in tasks}:
+        mine = [task for task in tasks if task.task[0] == part]
+        seconds += max(task.ended for task in mine) - min(task.began for task in mine)
+    texts, tokens, padding = (sum(getattr(task, name) for task in tasks) for name in ("texts", "tokens", "padding"))
+    return {
+        "items_per_s": round(texts / max(seconds, 1e-3), 1),
+        "tokens_per_s": round(tokens / max(seconds, 1e-3), 1),
+        "texts_truncated": sum(task.truncated for task in tasks),
+        "padding_share": round(padding / max(1, tokens + padding), 4),
+    }
+
+
+def parts_for(tasks: int, cores: int) -> int:
+    """Commits for so many tasks."""
+    return -(-tasks // (TASKS_A_COMMIT * cores))
+
+
+def part_of(texts: DataFrame, part: int, parts: int) -> DataFrame:
+    """The texts of one of so many parts of equal size."""
+    return texts.where(F.pmod(F.xxhash64("content_hash"), F.lit(parts)) == part)
+
+
+def written(lake: Lake, texts: DataFrame, count: int, settings: Settings, night: Night, model_id: str) -> list[Told]:
+    """Appends the vectors of `count` texts to item_vectors; what the tasks have told of it."""
+    spark, model, batch_tokens = lake.spark, encoder.folder_of(settings.embed.model), settings.embed.batch_tokens
+    cores, on_gpus = spark.sparkContext.defaultParallelism, spark.conf.get("spark.task.resource.gpu.amount", None) is not None
+    tasks = tasks_for(count, cores, TEXTS_A_GPU_TASK if on_gpus else TEXTS_A_TASK)
+    parts = parts_for(tasks, cores)
+    log: Any = spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
+    for part in range(parts):
+        shuffled = part_of(texts, part, parts).repartition(-(-tasks // parts), "content_hash")
+        with progress(spark, "embed" if parts == 1 else f"embed, part {part + 1} of {parts}", count // parts, "texts"):
+            lake.append(ITEM_VECTORS, encoded(shuffled, model, model_id, batch_tokens, part, log), night, {"model_id": model_id})
+    return list(log.value)
 
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
-    folder = encoder.folder_of(settings.embed.model)
-    model_id = encoder.model_id(folder)
+    model_id = encoder.model_id(encoder.folder_of(settings.embed.model))
     items = lake.read(CLEAN_ITEMS, night)
     texts = missing(items, lake.read(ITEM_VECTORS, F.col("model_id") == model_id)).persist()
     total, new = items.count(), texts.count()
     if total == 0:
         raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")
+    note, found = f"{total:,} items", {}
     if new:
-        tasks = tasks_for(new, spark.sparkContext.defaultParallelism)
         print(f"embed: {new:,} new texts of {total:,} items with {model_id}", flush=True)
-        with progress(spark, "embed", new, "texts"):
-            vectors = encoded(
-                texts.repartition(tasks, F.col("content_hash")), folder, model_id, settings.embed.batch_tokens, ITEM_VECTORS.ddl
-            )
-            lake.append(ITEM_VECTORS, vectors, night, {"model_id": model_id})
+        told = written(lake, texts, new, settings, night, model_id)
+        note, found = f"{note}, {told[0].by}", figures(told)
     texts.unpersist()
-    return Counts(total, new, "new vectors", note=f"{total:,} items")
+    return Counts(total, new, "new vectors", found, note=note)

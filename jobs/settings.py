@@ -99,7 +99,7 @@ class Embed(_Section):
     model: str | None = None  # folder of a sentence-transformers model; none: the all-MiniLM-L6-v2 that is installed with the program
     fields: tuple[Literal["title", "brand", "category", "description", "model"], ...] = ("title",)  # long descriptions drown titles
     max_characters: Annotated[int, Field(ge=1)] = 2000  # of a text; an encoder of 256 tokens reads no further
-    batch_tokens: Annotated[int, Field(ge=256)] = 8192  # padded tokens in one forward pass
+    batch_tokens: Annotated[int, Field(ge=256)] | None = None  # padded tokens in one forward pass; none: what suits the device
 
 
 class Weights(_Section):

@@ -1,19 +1,23 @@
-"""A real sentence-transformers model small enough to be made in a second: one layer of 32 dimensions over single characters, random weights
-from a fixed seed. Its vectors mean little, but near texts get near vectors, and everything around them is the real thing."""
+"""Real sentence-transformers models small enough to be made in a second: one layer of 32 dimensions over single characters, random weights
+from a fixed seed. Their vectors mean little, but near texts get near vectors, and everything around them is the real thing."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LIMIT = 64  # tokens it reads, special ones included
 
 
-def save(folder: Path) -> Path:
-    """Writes the model to `folder` as safetensors, and returns the folder."""
+def save(folder: Path, **options: Any) -> Path:
+    """Writes the model to `folder` as safetensors, and returns the folder. The options are those of `kept`."""
     import torch
-    from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer import modules
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder.mkdir(parents=True)
     words = folder / "words"
-    words.mkdir()
+    words.mkdir(parents=True)
     letters = [chr(c) for c in range(33, 127)]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
     torch.manual_seed(0)
@@ -23,11 +27,49 @@ def save(folder: Path) -> Path:
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=64,
-        max_position_embeddings=64,
+        max_position_embeddings=LIMIT,
     )
     BertModel(config).save_pretrained(words)
     BertTokenizerFast(vocab={piece: place for place, piece in enumerate(vocabulary)}, do_lower_case=True).save_pretrained(words)
-    word_vectors = modules.Transformer(str(words), max_seq_length=64)
-    pooling = modules.Pooling(word_vectors.get_embedding_dimension())
-    SentenceTransformer(modules=[word_vectors, pooling, modules.Normalize()], device="cpu").save(str(folder / "model"))
+    return kept(folder, modules.Transformer(str(words), max_seq_length=options.pop("max_seq_length", LIMIT)), **options)
+
+
+def kept(
+    folder: Path,
+    word_vectors: "nn.Module",
+    pooling: str | tuple[str, ...] = "mean",
+    include_prompt: bool = True,
+    dense: bool = False,
+    normalised: bool = True,
+    **options: Any,
+) -> Path:
+    """The model of what reads words, and of what makes one vector of theirs; further options are the library's, `prompts` for instance."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense
+    from sentence_transformers.sentence_transformer import modules
+
+    parts: list[torch.nn.Module] = [word_vectors, modules.Pooling(32, pooling, include_prompt=include_prompt)]
+    if dense:
+        parts.append(Dense(32, 16, activation_function=torch.nn.Tanh()))
+    if normalised:
+        parts.append(modules.Normalize())
+    SentenceTransformer(modules=parts, device="cpu", **options).save(str(folder / "model"))
     return folder / "model"
+
+
+def save_table(folder: Path) -> Path:
+    """A model that is a table of vectors, one for each letter, and no transformer: of a text without letters it makes zero."""
+    import string
+
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+
+    letters = Tokenizer(BPE({letter: place for place, letter in enumerate(string.ascii_letters)}, []))
+    torch.manual_seed(0)
+    table = modules.StaticEmbedding(letters, embedding_weights=torch.randn(len(string.ascii_letters), 8))
+    SentenceTransformer(modules=[table], device="cpu").save(str(folder))
+    return folder

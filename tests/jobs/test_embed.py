@@ -3,17 +3,22 @@
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from jobs import embed, encoder
+from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 from tests.conftest import MINIMAL
 from tests.rows import clean_item
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @pytest.mark.parametrize(("texts", "cores", "tasks"), [(13, 2, 1), (500, 8, 1), (501, 2, 2), (4001, 2, 4), (60_000, 2, 30)])
@@ -25,27 +30,32 @@ def test_a_text_is_embedded_once_ever(lake: Lake, settings_of: Callable[[str], S
     settings = settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n')
     for table in (CLEAN_ITEMS, ITEM_VECTORS):
         lake.create(table)
-    titles = {"a": "red shoe", "b": "red shoe", "c": "pen"}
-    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, i, t) for i, t in titles.items()]), night)
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, str(i), "pen") for i in range(50)]), night)
     counts = embed.run(lake.spark, lake, settings, night)
-    assert (counts.rows_in, counts.rows_out) == (3, 2)  # two items share a text
-    stored = {row["content_hash"]: row for row in lake.read(ITEM_VECTORS).collect()}
-    (pen,) = encoder.load(tiny_model).encode(["pen"], 8192)
-    row = stored[clean_item(night, "c", "pen")[CLEAN_ITEMS.column_names.index("content_hash")]]
-    np.testing.assert_allclose(np.frombuffer(row["vector"], dtype="<f4"), pen, atol=1e-6)
-    assert (row["model_id"], row["dimension"]) == (encoder.model_id(tiny_model), 32)
+    assert (counts.rows_in, counts.rows_out) == (50, 1)  # a catalogue of one title
 
-    later, version = Night(date(2026, 1, 6), "later"), lake.version(ITEM_VECTORS)
-    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(later, "c", "pen")]), later)
-    assert embed.run(lake.spark, lake, settings, later).rows_out == 0
-    assert lake.version(ITEM_VECTORS) == version  # nothing new, no commit
+    later = Night(date(2026, 1, 6), "later")
+    titles = {"a": "red shoe", "b": "red shoe", "c": "pen"}
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(later, i, t) for i, t in titles.items()]), later)
+    counts = embed.run(lake.spark, lake, settings, later)
+    assert (counts.rows_in, counts.rows_out) == (3, 1)
+    assert counts.figures["items_per_s"] > 0
+    assert counts.figures["tokens_per_s"] / counts.figures["items_per_s"] == pytest.approx(9, rel=0.1)  # letters, and two special tokens
+    assert counts.figures["texts_truncated"] == 0
+
+    stored = {row["content_hash"]: row for row in lake.read(ITEM_VECTORS).collect()}
+    for title in ("pen", "red shoe"):
+        row = stored[clean_item(night, "", title)[CLEAN_ITEMS.column_names.index("content_hash")]]
+        (expected,) = encoder.in_float32(tiny_model).encode([title]).vectors
+        np.testing.assert_allclose(np.frombuffer(row["vector"], dtype="<f4"), expected, atol=0.01)  # the worker's may be half a precision
+        assert (row["model_id"], row["dimension"]) == (encoder.model_id(tiny_model), 32)
 
 
 def test_a_text_that_says_nothing_has_the_zero_vector(
     lake: Lake, settings_of: Callable[[str], Settings], night: Night, tiny_model: Path
 ) -> None:
     """Of an empty text an encoder makes some vector too, the same for all: it would make their items each other's neighbours."""
-    assert np.linalg.norm(encoder.load(tiny_model).encode([""], 8192)[0]) == pytest.approx(1, abs=1e-3)
+    assert np.linalg.norm(encoder.load(tiny_model).encode([""]).vectors[0]) == pytest.approx(1, abs=1e-3)
     settings = settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n')
     for table in (CLEAN_ITEMS, ITEM_VECTORS):
         lake.create(table)
@@ -61,3 +71,33 @@ def test_a_text_that_says_nothing_has_the_zero_vector(
     version = lake.version(ITEM_VECTORS)
     assert embed.run(lake.spark, lake, settings, night).rows_out == 0
     assert lake.version(ITEM_VECTORS) == version
+
+
+def told(task: tuple[int, int], began: float, ended: float) -> embed.Told:
+    return embed.Told(task, texts=100, tokens=900, padding=100, truncated=1, began=began, ended=ended, by="float32 on cpu")
+
+
+def test_speed_is_of_the_time_in_which_texts_are_encoded() -> None:
+    first, beside, next_part = told((0, 0), 10.0, 12.0), told((0, 1), 11.0, 14.0), told((1, 0), 20.0, 22.0)
+    expected = {"items_per_s": 300 / 6, "tokens_per_s": 2700 / 6, "texts_truncated": 3, "padding_share": 0.1}
+    assert embed.figures([first, beside, next_part]) == expected
+    assert embed.figures([first, first, beside, next_part]) == expected  # a task that was run twice
+
+
+@pytest.mark.parametrize(("tasks", "cores", "parts"), [(1, 2, 1), (50, 2, 1), (52, 2, 2), (52, 16, 1)])
+def test_a_long_first_embed_is_committed_in_parts(tasks: int, cores: int, parts: int) -> None:
+    assert embed.parts_for(tasks, cores) == parts
+
+
+def test_every_text_is_in_one_part(spark: "SparkSession") -> None:
+    texts = spark.createDataFrame([(str(n), f"text {n}") for n in range(300)], "content_hash string, text string")
+    parts = [{row["content_hash"] for row in embed.part_of(texts, part, 3).collect()} for part in range(3)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 300
+    assert min(map(len, parts)) > 60
+
+
+def test_vectors_are_zero_or_of_unit_length() -> None:
+    unit = np.array([[0.6, 0.8], [1, 0], [0, 0]], dtype=np.float32)
+    assert embed.sound(unit, ["pen", "", "???"], "tiny").tolist() == [pytest.approx([0.6, 0.8]), [0, 0], [0, 0]]
+    with pytest.raises(ContractError, match=r"tiny gave 2 vectors that are not of unit length, the first for the text 'pen'"):
+        embed.sound(np.array([[np.nan, 1], [1, 1]], dtype=np.float32), ["pen", "car"], "tiny")

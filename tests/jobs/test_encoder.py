@@ -1,6 +1,10 @@
-"""The encoder on a tiny real model: order, lengths, batches, and folders that are no models."""
+"""The encoder on tiny real models: the library's own vectors, whatever the batches, the threads and the kind of model; odd texts; folders
+that are no models."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,34 +13,160 @@ from hypothesis import strategies as st
 
 from jobs import encoder
 from jobs.errors import ToolchainError
+from tests import tiny_encoder
+
+TEXTS = [
+    "red shoe",
+    "a much longer name of a blue car with four doors",
+    "",  # no text at all
+    "\u200b\u200b",  # zero-width spaces: nothing is left of them
+    "😀👟😀",  # unknown to the model
+    "!?!... --- ***",
+    "赤い靴 紅鞋",
+    "حذاء أحمر",
+    "red shoe 紅鞋 حذاء 👟",
+    "red shoe " * 12_000,  # more than 100,000 characters
+    *(f"{n} red shoes" for n in range(20)),
+]
+KINDS: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "cls": {"pooling": "cls"},
+    "max": {"pooling": "max"},
+    "mean by root": {"pooling": "mean_sqrt_len_tokens"},
+    "weighted": {"pooling": "weightedmean"},
+    "last": {"pooling": "lasttoken"},
+    "two poolings": {"pooling": ("mean", "max")},
+    "dense": {"dense": True},
+    "not normalised": {"normalised": False},
+    "short": {"max_seq_length": 7},
+    "prompt": {"prompts": {"item": "product: ", "query": "find: "}, "default_prompt_name": "item"},
+    "prompt not pooled": {"prompts": {"item": "product: "}, "default_prompt_name": "item", "include_prompt": False},
+    "prompt not by default": {"prompts": {"item": "product: "}},
+}
 
 
-def test_vectors_stand_in_the_order_of_their_texts_whatever_the_batches(tiny_model: Path) -> None:
-    texts = ["red shoe", "a much longer name of a blue car with four doors", "", "red shoes", "茶", "x" * 100_000]
-    tiny = encoder.load(tiny_model)
-    one_by_one = np.concatenate([tiny.encode([text], batch_tokens=256) for text in texts])
-    together = tiny.encode(texts, batch_tokens=256)
-    assert together.shape == (6, 32)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(together, one_by_one, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+@pytest.fixture(scope="module")
+def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    return lambda **options: tiny_encoder.save(tmp_path_factory.mktemp("kind") / "model", **options)
+
+
+def of_the_library(folder: Path, texts: list[str]) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(folder), device="cpu").encode(texts, normalize_embeddings=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_are_the_librarys_own(model_of: Callable[..., Path], kind: str) -> None:
+    folder = model_of(**KINDS[kind])
+    loaded = encoder.in_float32(folder)
+    expected = of_the_library(folder, TEXTS)
+    found = loaded.encode(TEXTS, batch_tokens=256, threads=2).vectors
+    assert found.dtype == np.float32
+    assert found.shape == (len(TEXTS), loaded.dimension)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_model_without_a_transformer(tmp_path: Path) -> None:
+    folder = tiny_encoder.save_table(tmp_path / "table")
+    texts = ["red shoe", "blue", "", "pen", "123"]
+    found = encoder.load(folder).encode(texts)
+    np.testing.assert_allclose(found.vectors, of_the_library(folder, texts), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), [1, 1, 0, 1, 0], atol=1e-6)
+    assert found.tokens == 0
+    assert encoder.load(folder).encode([]).vectors.shape == (0, 8)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch_tokens", [1, 100, 1000, None])
+def test_neither_batches_nor_threads_change_a_vector(tiny_model: Path, batch_tokens: int | None, threads: int) -> None:
+    tiny = encoder.in_float32(tiny_model)
+    one_by_one = np.concatenate([tiny.encode([text]).vectors for text in TEXTS])
+    found = tiny.encode(TEXTS, batch_tokens, threads)
+    np.testing.assert_allclose(found.vectors, one_by_one, atol=1e-5)
+    if batch_tokens == 1:
+        assert found.padding == 0
+
+
+def test_more_texts_than_are_tokenised_at_once(tiny_model: Path) -> None:
+    texts = [f"shoe {n}" for n in range(encoder.TOKENISED_AT_ONCE + 10)]
+    tiny = encoder.in_float32(tiny_model)
+    found = tiny.encode(texts, threads=2).vectors
+    some = [0, 77, encoder.TOKENISED_AT_ONCE + 9]
+    np.testing.assert_allclose(found[some], tiny.encode([texts[i] for i in some]).vectors, atol=1e-5)
+
+
+def test_no_texts_have_no_vectors(tiny_model: Path) -> None:
+    assert encoder.load(tiny_model).encode([]).vectors.shape == (0, 32)
 
 
 def test_near_texts_have_near_vectors(tiny_model: Path) -> None:
-    red, reds, car = encoder.load(tiny_model).encode(["red shoe", "red shoes", "4-door saloon car, blue"], batch_tokens=256)
+    red, reds, car = encoder.load(tiny_model).encode(["red shoe", "red shoes", "4-door saloon car, blue"]).vectors
     assert red @ reds > red @ car
+
+
+def test_tokens_are_counted_and_only_what_is_left_out_is_truncated(tiny_model: Path) -> None:
+    fits = "x " * (tiny_encoder.LIMIT - 2)  # a token each, and two special ones
+    found = encoder.load(tiny_model).encode(["pen", fits, fits + "x", "x " * 100_000], batch_tokens=10_000)
+    assert found.tokens == 5 + 3 * tiny_encoder.LIMIT
+    assert found.padding == tiny_encoder.LIMIT - 5
+    assert found.truncated == 2
 
 
 @given(st.lists(st.integers(1, 300), max_size=50))
 def test_batches_hold_every_row_once_and_keep_to_the_budget(lengths: list[int]) -> None:
-    cut = list(encoder.batches(np.array(lengths, dtype=np.int64), batch_tokens=256))
+    cut = list(encoder.rows_of_batches(np.array(lengths, dtype=np.int64), batch_tokens=256))
     assert sorted(row for batch in cut for row in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 256 for batch in cut)
 
 
-def test_the_model_id_changes_with_the_weights_alone(tiny_model: Path, tmp_path: Path) -> None:
-    import shutil
+def with_memory_for(folder: Path, tokens: int) -> encoder.Encoder:
+    """The encoder on a device that computes no more tokens at once."""
+    import torch
 
+    class Meter(torch.nn.Module):
+        def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+            if features["input_ids"].numel() > tokens:
+                raise torch.OutOfMemoryError(f"{features['input_ids'].numel()} tokens")
+            return features
+
+    loaded = encoder.in_float32(folder)
+    loaded.model.append(Meter())
+    return loaded
+
+
+def test_a_device_that_runs_out_of_memory_gets_smaller_batches(tiny_model: Path) -> None:
+    expected = encoder.in_float32(tiny_model).encode(TEXTS).vectors
+    found = with_memory_for(tiny_model, 70).encode(TEXTS, batch_tokens=1000)
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+
+
+def test_a_device_without_memory_for_one_text(tiny_model: Path) -> None:
+    import torch
+
+    with pytest.raises(torch.OutOfMemoryError, match="64 tokens"):
+        with_memory_for(tiny_model, 60).encode(TEXTS)
+
+
+def test_half_a_precision_is_of_the_transformer_alone(model_of: Callable[..., Path]) -> None:
+    exact = encoder.in_float32(model_of(dense=True))
+    half = encoder.narrowed(exact, "bfloat16")
+    assert {weight.dtype.itemsize for weight in half.model[0].parameters()} == {2}
+    assert {weight.dtype.itemsize for weight in half.model[2].parameters()} == {4}
+    found, expected = half.encode(TEXTS).vectors, exact.encode(TEXTS).vectors
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)  # rounded in half, it would be off by a thousandth
+    assert (found * expected).sum(axis=1).mean() > 0.999
+    assert (found != expected).any()
+
+
+def test_the_precision_is_one_that_agrees(tiny_model: Path) -> None:
+    loaded = encoder.load(tiny_model, "cpu")
+    assert (loaded.device, loaded.kind) == ("cpu", "cpu")
+    assert loaded.precision in {"float32", "bfloat16"}
+
+
+def test_the_model_id_changes_with_the_weights_alone(tiny_model: Path, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(tiny_model, copy)
     assert encoder.model_id(copy) == encoder.model_id(tiny_model)
@@ -53,6 +183,34 @@ def test_a_model_folder_that_is_not_a_model(tmp_path: Path, tiny_model: Path) ->
     (tmp_path / "modules.json").write_text("[]")
     with pytest.raises(ToolchainError, match=r"no \.safetensors weights"):
         encoder.folder_of(str(tmp_path))
+
+
+def test_pickled_weights_of_one_module_are_not_loaded(model_of: Callable[..., Path]) -> None:
+    folder = model_of(dense=True)
+    assert encoder.folder_of(str(folder)) == folder
+    weights = next(folder.glob("*_Dense/*.safetensors"))
+    weights.rename(weights.with_name("pytorch_model.bin"))
+    with pytest.raises(ToolchainError, match=r"pickled weights alone at .*_Dense/pytorch_model\.bin"):
+        encoder.folder_of(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"\x10\x00"),  # cut off within its header
+        ("model.safetensors", b"\x80\x02}q\x00."),  # a pickle by another name
+        ("modules.json", b"[{"),
+        ("modules.json", b'[{"idx": 0, "name": "0", "path": "", "type": "nothing.Such"}]'),
+        ("config.json", b'{"model_type": "none"}'),
+        ("tokenizer.json", b"{}"),
+    ],
+)
+def test_a_damaged_model(tiny_model: Path, tmp_path: Path, file: str, content: bytes) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    (folder / file).write_bytes(content)
+    with pytest.raises(ToolchainError, match="does not load"):
+        encoder.load(folder)
 
 
 def test_the_built_in_model_is_there() -> None:

@@ -1,0 +1,85 @@
+"""What is compared: encoders of texts, all with the built-in model and two threads, each warmed up before it is timed.
+
+A maker loads its encoder and gives a function from texts to their vectors and the seconds they took.
+"""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jobs import embed, encoder
+from jobs.lake import Lake
+from jobs.session import open_session
+from jobs.settings import load
+from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
+from tests.benchmarks.stage import NIGHT, SETTINGS, frame
+from tests.benchmarks.systems import THREADS
+from tests.benchmarks.vectors import Vectors
+
+Encode = Callable[[list[str]], tuple[Vectors, float]]
+
+
+def timed(encode: Callable[[list[str]], Vectors]) -> Encode:
+    def measured(texts: list[str]) -> tuple[Vectors, float]:
+        began = time.perf_counter()
+        vectors = encode(texts)
+        return vectors, time.perf_counter() - began
+
+    return measured
+
+
+def shelfmates() -> Encode:
+    loaded = encoder.load(encoder.folder_of(None))
+    return timed(lambda texts: loaded.encode(texts, threads=THREADS).vectors)
+
+
+def sentence_transformers(precision: str, batch_size: int) -> Callable[[], Encode]:
+    def make() -> Encode:
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(THREADS)
+        model = SentenceTransformer(str(encoder.folder_of(None)), device="cpu", model_kwargs={"dtype": getattr(torch, precision)})
+        return timed(lambda texts: model.encode(texts, batch_size=batch_size, show_progress_bar=False).astype(np.float32))
+
+    return make
+
+
+def shelfmates_stage() -> Encode:
+    """Our whole Spark stage, from a table of items to a table of vectors. Its seconds are those between the first worker's being ready and
+    the last text's being encoded, as the stage itself tells them: starting Spark and loading the encoder are apart, as they are above."""
+    folder = Path(tempfile.mkdtemp(prefix="shelfmates-bench-"))
+    (folder / "shelfmates.toml").write_text(SETTINGS, encoding="utf-8")
+    settings = load(folder / "shelfmates.toml", environment={})  # whoever runs this may have overrides
+    spark = open_session(settings, name="shelfmates-bench")
+
+    def encode(texts: list[str]) -> tuple[Vectors, float]:
+        lake = Lake(spark, tempfile.mkdtemp(dir=folder))
+        for table in (CLEAN_ITEMS, ITEM_VECTORS):
+            lake.create(table)
+        hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        same = {"snapshot_date": NIGHT.date, "source": "bench", "attributes": [], "folded": 0}
+        columns = {"item_id": hashes, "title": texts, "text": texts, "content_hash": hashes}
+        lake.append(CLEAN_ITEMS, frame(spark, CLEAN_ITEMS, same, columns), NIGHT)
+        counts = embed.run(spark, lake, settings, NIGHT)
+        stored = {row["content_hash"]: row["vector"] for row in lake.read(ITEM_VECTORS).select("content_hash", "vector").collect()}
+        vectors = np.frombuffer(b"".join(stored[key] for key in hashes), dtype="<f4").reshape(len(texts), -1)
+        return vectors, len(texts) / counts.figures["items_per_s"]
+
+    return encode
+
+
+SYSTEMS: dict[str, Callable[[], Encode]] = {
+    "sentence-transformers float32 32": sentence_transformers("float32", 32),  # its defaults: the measure of agreement
+    "sentence-transformers float32 128": sentence_transformers("float32", 128),
+    "sentence-transformers float32 512": sentence_transformers("float32", 512),
+    "sentence-transformers bfloat16 32": sentence_transformers("bfloat16", 32),
+    "sentence-transformers bfloat16 128": sentence_transformers("bfloat16", 128),
+    "sentence-transformers bfloat16 512": sentence_transformers("bfloat16", 512),
+    "shelfmates": shelfmates,
+    "shelfmates stage": shelfmates_stage,
+}
