@@ -33,7 +33,7 @@ REMEDY = "set embed.model to the folder of a sentence-transformers model saved w
 
 UNPADDED = {"text": {"padding": False}, "common": {"return_tensors": None}}  # how the library is asked for each text's own tokens
 TOKENISED_AT_ONCE = 4096  # texts: enough for batches of one length; the next ones are tokenised while these are computed
-BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}  # of one forward pass. On a CPU its hidden states, 4 MB, stay in the cache; a GPU wants many
+BATCH_TOKENS = {"cpu": 512, "cuda": 65_536}  # of one forward pass: a CPU wants its hidden states, 3 MB, in the cache, a GPU many tokens
 HALVES = {"cpu": ("bfloat16",), "cuda": ("float16", "bfloat16")}  # the more exact one first: they are equally fast
 WORTH = 1.25  # times as fast as float32 a half precision has to be: CPUs without instructions for it are ten times slower
 AGREES = 0.999  # least mean cosine with float32: some models overflow float16
