@@ -1,0 +1,158 @@
+"""How texts are spelt, as sparse vectors: character n-grams and codes, weighted by how rare they are.
+
+*Grams* are the 3- to 5-grams of each word between its boundaries; of scripts that write no spaces the 1- and 2-grams. *Codes* are the words
+that hold a digit (model numbers, sizes, packs), without the hyphens, dots and slashes inside. Case, accents and vowel points do not count,
+and Korean is read by its letters. Terms are hashed into BUCKETS. One weighs (1 + ln count in the text) · (1 + ln((1 + n) / (1 + m))), where
+m of n texts have it, and vectors have unit length (Salton and Buckley, 1988).
+
+A lexicon is the counts of one catalogue. Kept, it gives a text the same vector every night, whatever else is sold.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import spelling
+from jobs.script import CODE_POINTS
+
+BUCKETS = 2**20  # few terms share one: a million names of foods have some millions of grams, most of them once
+BYTES_AT_ONCE = 2**22  # of text: the loops are given room for three terms a byte
+DENSE = (  # code points of scripts that write no spaces
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x3040, 0x30FF),  # Japanese syllables
+    (0x3400, 0x9FFF),  # ideographs
+    (0xF900, 0xFAFF),
+)
+POINTS = ((0x0300, 0x036F), (0x0591, 0x05C7), (0x064B, 0x0655), (0x0670, 0x0670))  # accents; vowels of Hebrew and Arabic
+
+Weights = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int32]
+Bounds = npt.NDArray[np.int64]
+Read = Callable[..., int]  # spelling.grams or spelling.codes
+
+
+@dataclass(frozen=True)
+class Terms:
+    """n sparse rows of unit length, or empty: row i has `buckets[bounds[i]:bounds[i + 1]]`, ascending, with their `weights`.
+
+    Some rows that follow each other are a view: their bounds do not begin at 0.
+    """
+
+    bounds: Bounds
+    buckets: Counts
+    weights: Weights
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> "Terms":
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(len(self))
+            return Terms(self.bounds[start : stop + 1], self.buckets, self.weights)
+        lengths = np.diff(self.bounds)[rows]
+        bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        places = np.arange(bounds[-1]) + np.repeat(self.bounds[rows] - bounds[:-1], lengths)
+        return Terms(bounds, self.buckets[places], self.weights[places])
+
+    @property
+    def arrays(self) -> tuple[Bounds, Counts, Weights]:
+        return self.bounds, self.buckets, self.weights
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether there is a term."""
+        return np.diff(self.bounds) > 0
+
+    def sketched(self, width: int, salt: np.uint64) -> Weights:
+        """(n, width) float32, width a power of two: dense vectors whose inner products are near those of the rows, at random (Charikar,
+        Chen and Farach-Colton, 2002). Terms of another salt share nothing with them."""
+        found = np.zeros((len(self), width), dtype=np.float32)
+        spelling.sketch(self.bounds, self.buckets, self.weights, salt, found)
+        return found
+
+    def products(self, others: "Terms") -> Weights:
+        """(m, n) float32 inner products of the m others with the n rows, which should be few: they are made dense."""
+        found = np.zeros((len(others), len(self)), dtype=np.float32)
+        spelling.products(self.bounds, self.buckets, self.weights, others.bounds, others.buckets, others.weights, BUCKETS, found)
+        return found
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Of so many texts, those that each bucket is in: `grams` and `codes` (BUCKETS,)."""
+
+    texts: int
+    grams: Counts
+    codes: Counts
+
+    def grams_of(self, texts: pa.Array) -> Terms:
+        return self._terms(texts, spelling.grams, self.grams)
+
+    def codes_of(self, texts: pa.Array) -> Terms:
+        return self._terms(texts, spelling.codes, self.codes)
+
+    def _terms(self, texts: pa.Array, read: Read, frequencies: Counts) -> Terms:
+        lengths, buckets, counts = map(np.concatenate, zip(*_read(texts, read), strict=True))
+        bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        rarity = 1 + np.log((1 + self.texts) / (1 + frequencies[buckets]), dtype=np.float32)
+        weights = (1 + np.log(counts, dtype=np.float32)) * rarity
+        spelling.normalise(bounds, weights)
+        return Terms(bounds, buckets, weights)
+
+
+def counted(texts: pa.Array) -> Lexicon:
+    """The lexicon of these texts."""
+
+    def frequencies(read: Read) -> Counts:
+        found = np.zeros(BUCKETS, dtype=np.int32)
+        for _, buckets, _ in _read(texts, read):
+            found += np.bincount(buckets, minlength=BUCKETS)
+        return found
+
+    return Lexicon(len(texts), frequencies(spelling.grams), frequencies(spelling.codes))
+
+
+def encoded(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Counts]:
+    """The bytes of UTF-8 texts, and where each one begins and the last one ends; as Arrow holds them."""
+    whole = pa.concat_arrays(texts.chunks) if isinstance(texts, pa.ChunkedArray) else texts
+    whole = pc.fill_null(whole.cast(pa.string()), "")
+    offsets = np.frombuffer(whole.buffers()[1], dtype=np.int32)[whole.offset : whole.offset + len(whole) + 1]
+    return np.frombuffer(whole.buffers()[2] or b"", dtype=np.uint8), offsets
+
+
+def _read(texts: pa.Array, read: Read) -> Iterator[tuple[Bounds, Counts, Counts]]:
+    """Of some texts after others: how many terms each has; their buckets; their counts in the text."""
+    data, offsets = encoded(pc.utf8_normalize(pc.utf8_lower(texts), form="NFD"))
+    start = 0
+    while start == 0 or start < len(offsets) - 1:
+        stop = max(start + 1, int(np.searchsorted(offsets, offsets[start] + BYTES_AT_ONCE, side="right")) - 1)
+        part = offsets[start : stop + 1]
+        bounds = np.zeros(max(1, len(part)), dtype=np.int64)
+        buckets, counts = (np.empty(3 * int(part[-1] - part[0]) + 1, dtype=np.int32) for _ in range(2))
+        total = read(data, part, kinds(), BUCKETS, bounds, buckets, counts)
+        yield np.diff(bounds), buckets[:total].copy(), counts[:total].copy()
+        start = stop
+
+
+@cache
+def kinds() -> npt.NDArray[np.uint8]:
+    """(CODE_POINTS,) the kind of each character; those beyond are ideographs."""
+    by_category = {"L": spelling.WORD, "M": spelling.WORD, "N": spelling.DIGIT}
+    found = np.fromiter(
+        (by_category.get(unicodedata.category(chr(code))[0], spelling.BETWEEN) for code in range(CODE_POINTS)), np.uint8, CODE_POINTS
+    )
+    found[[ord(joiner) for joiner in "-./"]] = spelling.JOINER
+    for first, last in DENSE:
+        part = found[first : last + 1]
+        part[part == spelling.WORD] = spelling.DENSE
+    for first, last in POINTS:
+        found[first : last + 1] = spelling.UNSEEN
+    return found
