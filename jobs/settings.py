@@ -102,10 +102,36 @@ class Embed(_Section):
     batch_tokens: Annotated[int, Field(ge=256)] | None = None  # padded tokens in one forward pass; none: what suits the device
 
 
-class Weights(_Section):
-    """Share of each channel in the similarity; they are scaled to a sum of 1."""
+class Weigh(_Section):
+    """What is compared by how it is spelt, beside the title."""
 
-    semantic: Annotated[float, Field(gt=0)] = 1.0
+    fields: tuple[Literal["brand", "category", "description", "model"], ...] = ("brand", "model", "description")
+    max_characters: Annotated[int, Field(ge=1)] = 1000  # of all fields: what decides stands in front
+
+    @property
+    def reading(self) -> str:
+        """What a lexicon has been counted of."""
+        return f"{', '.join(('title', *self.fields))}; {self.max_characters} characters"
+
+
+class Weights(_Section):
+    """What each channel weighs in the similarity; they are scaled to a sum of 1. One that weighs 0 is not looked at."""
+
+    semantic: Annotated[float, Field(ge=0)] = 2.0
+    lexical: Annotated[float, Field(ge=0)] = 2.0
+    codes: Annotated[float, Field(ge=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.semantic + self.lexical:
+            raise ValueError("semantic and lexical both weigh 0: few items have codes that could be compared")
+        return self
+
+    @property
+    def scaled(self) -> tuple[float, float, float]:
+        """semantic, lexical, codes, with a sum of 1."""
+        total = self.semantic + self.lexical + self.codes
+        return self.semantic / total, self.lexical / total, self.codes / total
 
 
 class Neighbours(_Section):
@@ -114,7 +140,7 @@ class Neighbours(_Section):
     block_by: tuple[Literal["source", "category", "brand", "currency"], ...] = ()  # pairs never cross these
     across: Literal["source"] | None = None  # "source": only neighbours from other sources
     weights: Weights = Weights()
-    cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: about 6 kB each of 384 dimensions, and its time
+    cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: about 12 kB each of 384 dimensions, and its time
     recall_sample: Annotated[int, Field(ge=1)] = 1000  # items checked against exact search every night
     seed: int = 0
 
@@ -138,6 +164,7 @@ class Settings(_Section):
     lake: Lake = Lake()
     validate_: Validate = Field(default=Validate(), alias="validate")
     clean: Clean = Clean()
+    weigh: Weigh = Weigh()
     embed: Embed = Embed()
     neighbours: Neighbours = Neighbours()
     audit: Audit = Audit()

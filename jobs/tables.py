@@ -109,15 +109,16 @@ ITEM_VECTORS = Table(
     checks=(("vector_has_its_dimension", "length(vector) = 4 * dimension"),),
 )
 
-_PARTS = "struct<semantic:float>"
+PARTS = ("semantic", "lexical", "codes")  # channels of a similarity
+_PARTS = f"struct<{','.join(f'{part}:float' for part in PARTS)}>"
 
 _NEIGHBOUR = (
     _SNAPSHOT_DATE,
     Column("item_id", "string", "the product", required=True),
     Column("rank", "int", "1 for the nearest", required=True),
     Column("neighbour_id", "string", "the similar product", required=True),
-    Column("similarity", "float", "weighted sum of the parts, -1 to 1", required=True),
-    Column("parts", _PARTS, "cosine of each channel; null where a channel had nothing to compare", required=True),
+    Column("similarity", "float", "weighted mean of the parts, -1 to 1", required=True),
+    Column("parts", _PARTS, "cosine of each channel; null where it does not count", required=True),
     Column("model_id", "string", "encoder of the semantic part", required=True),
     Column("run_id", "string", "run that computed the pair", required=True),
 )
@@ -130,6 +131,20 @@ STAGED_NEIGHBOURS = Table(
     partition=("snapshot_date",),
     checks=(("not_its_own_neighbour", "item_id <> neighbour_id"),),
     properties=(("delta.dataSkippingNumIndexedCols", "0"),),  # whole nights are read: statistics would be a quarter of the write
+)
+
+LEXICONS = Table(
+    "lexicons",
+    "the document frequencies of one lexicon",
+    (
+        Column("lexicon_id", "string", "fingerprint of the counts and of what was read", required=True),
+        Column("counted_at", "timestamp", "when it was counted, UTC; the newest of a reading is used", required=True),
+        Column("reading", "string", "the fields that were read, and how far", required=True),
+        Column("texts", "bigint", "texts that were read, each once", required=True),
+        Column("grams", "binary", "texts that each bucket of n-grams is in, little-endian int32", required=True),
+        Column("codes", "binary", "texts that each bucket of codes is in, little-endian int32", required=True),
+    ),
+    key=("lexicon_id",),
 )
 
 NEIGHBOURS = Table(
@@ -193,6 +208,7 @@ TABLES: dict[str, Table] = {
         QUARANTINED_ITEMS,
         CLEAN_ITEMS,
         ITEM_VECTORS,
+        LEXICONS,
         STAGED_NEIGHBOURS,
         NEIGHBOURS,
         CURRENT_NEIGHBOURS,

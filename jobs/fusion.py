@@ -1,0 +1,185 @@
+"""The similarity of two items: what they mean, how they are spelt and which codes they bear, weighed into one number.
+
+    similarity = Σ weight · cosine / Σ weight        over the channels in which both have something to compare
+
+*semantic*: vectors of an encoder; its weight falls with how well the encoder knows the scripts of the two titles, down to nothing.
+*lexical*: n-grams, the better of title with title and all fields with all fields: a long description drowns a title, and a bare title
+lacks what a description tells. *codes*: the words of all fields that hold a digit.
+
+A *signature* is one vector whose inner products come near the similarities: a search on it proposes candidates, whose similarities are then
+computed exactly. Its lexical part is a random sketch (Charikar, Chen and Farach-Colton, 2002) of title and fields together.
+"""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import lexicon, score, spelling
+from jobs.kernel import NONE, lists
+from jobs.lexicon import BUCKETS, Lexicon, Terms
+from jobs.tables import PARTS
+
+if TYPE_CHECKING:
+    from jobs.pool import Workers  # with torch, which those that search have loaded
+
+Vectors = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int64]
+
+SKETCHED = 256  # components of a signature's lexical part, a power of two; of the ten nearest 98 % are among 48 candidates
+GRAMS, CODES = np.uint64(1), np.uint64(2)  # salts of the sketches
+AT_ONCE = 64, 4096  # items that are compared with others, and others: what this makes stays in the cache
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How items are read: what each of PARTS weighs (3,) float32, the lexicon, how well the encoder knows each letter's script
+    (`script.weights`), and the numbers of its vectors."""
+
+    weights: Vectors
+    lexicon: Lexicon
+    scripts: Vectors
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Items:
+    """n items: unit vectors (n, d) float32, or zero; how well the encoder knows their titles' scripts (n,); the terms of their texts;
+    whether all fields say no more than the title (n,)."""
+
+    vectors: Vectors
+    known: Vectors
+    titles: Terms
+    fields: Terms
+    codes: Terms
+    bare: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: slice | Rows) -> "Items":
+        return Items(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def items(vectors: Vectors, titles: pa.Array, fields: pa.Array, reading: Reading) -> Items:
+    """Items as they are read: (n, d) vectors beside (n,) titles and all fields. A channel that weighs nothing has nothing to compare."""
+    semantic, lexical, codes = reading.weights > 0
+    book, silence = reading.lexicon, pa.nulls(len(vectors), pa.string())
+    spelt, coded = (titles, fields) if lexical else (silence, silence), fields if codes else silence
+    terms = book.grams_of(spelt[0]), book.grams_of(spelt[1]), book.codes_of(coded)
+    known = np.zeros(len(vectors), dtype=np.float32)
+    if semantic:
+        spelling.familiar(*lexicon.encoded(titles), reading.scripts, known)
+        known[~terms[1].present] = 1  # nothing else tells what they are
+        known[~vectors.any(axis=1)] = 0
+    return Items(vectors, known, *terms, pc.equal(titles, fields).fill_null(True).to_numpy(zero_copy_only=False))
+
+
+def signatures(of: Items, weights: Vectors) -> Vectors:
+    """(n, d + SKETCHED) float32, rows of unit length; zero where an item has nothing to say. The vectors themselves where they are all."""
+    semantic, lexical, codes = np.sqrt(weights)
+    if not (lexical or codes):
+        return of.vectors
+    found = np.empty((len(of), of.vectors.shape[1] + SKETCHED), dtype=np.float32)
+    for start in range(0, len(of), AT_ONCE[1]):
+        rows = slice(start, start + AT_ONCE[1])
+        part = of[rows]
+        spelt = _unit(part.titles.sketched(SKETCHED, GRAMS) + part.fields.sketched(SKETCHED, GRAMS))
+        meant = part.vectors * (semantic * np.sqrt(part.known[:, None]))
+        found[rows] = _unit(np.hstack([meant, spelt * lexical + part.codes.sketched(SKETCHED, CODES) * codes]))
+    return found
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return found
+
+
+def compared(queries: Items, others: Items, weights: Vectors) -> Vectors:
+    """(q, n) float32 similarities of all pairs; -inf where no channel has anything to compare."""
+    found = np.empty((len(queries), len(others)), dtype=np.float32)
+    for start in range(0, len(others), AT_ONCE[1]):
+        theirs = others[start : start + AT_ONCE[1]]
+        for first in range(0, len(queries), AT_ONCE[0]):
+            mine = queries[first : first + AT_ONCE[0]]
+            found[first : first + len(mine), start : start + len(theirs)] = _all_pairs(mine, theirs, weights).T
+    return found
+
+
+def _all_pairs(queries: Items, others: Items, weights: Vectors) -> Vectors:
+    """(n, q) similarities."""
+    semantic, lexical, codes = weights
+    known = semantic * np.sqrt(others.known[:, None] * queries.known)
+    total, found = known.copy(), known * (others.vectors @ queries.vectors.T)
+    spelt = others.fields.present[:, None] & queries.fields.present
+    coded = others.codes.present[:, None] & queries.codes.present
+    total += lexical * spelt + codes * coded
+    titles = queries.titles.products(others.titles)
+    bare = queries.bare.all() and others.bare.all()
+    found += lexical * (titles if bare else np.maximum(titles, queries.fields.products(others.fields)))
+    found += codes * queries.codes.products(others.codes)
+    fused: Vectors = np.divide(found, total, out=np.full_like(found, -np.inf), where=total > 0)
+    return fused
+
+
+@dataclass(frozen=True)
+class Near:
+    """Lists of r items: positions (r, k) int32, NONE where there are fewer; similarities (r, k) float32, -inf there; PARTS (r, k, 3)
+    float32, nan of a channel that has nothing to compare."""
+
+    positions: Positions
+    similarities: Vectors
+    parts: Vectors
+
+    def before(self, others: "Near") -> "Near":
+        """These, then the others, of every item."""
+        return Near(*(np.concatenate([getattr(self, field.name), getattr(others, field.name)], axis=1) for field in fields(self)))
+
+
+def settled(of: Items, weights: Vectors, rows: Rows, candidates: Positions, k: int, pool: "Workers") -> Near:
+    """The k most similar candidates of each item, equal ones in the order of their positions.
+
+    candidates (n, c) int32, NONE after the last. They are computed in the order of `rows`: where items that follow each other have the same
+    candidates, these stay in the cache. Sums are float64: a pair has the same similarity wherever it is computed.
+    """
+    positions, similarities = lists(len(candidates), k)
+    parts = np.full((*positions.shape, len(PARTS)), np.nan, dtype=np.float32)
+    titles, spelt, codes = (terms.arrays for terms in (of.titles, of.fields, of.codes))
+
+    def settle(start: int) -> None:
+        stop = min(len(rows), start + AT_ONCE[1])
+        lists = candidates, positions, similarities, parts
+        score.settle(of.vectors, of.known, of.bare, titles, spelt, codes, weights, BUCKETS, rows, start, stop, *lists)
+
+    pool.share(settle, range(0, len(rows), AT_ONCE[1]))
+    similarities[positions == NONE] = -np.inf
+    return Near(positions, similarities, parts)
+
+
+def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Positions | None, pool: "Workers") -> tuple[Positions, Vectors]:
+    """Positions (r, k) and similarities (r, k) of the k most similar of each of the rows among all others, by comparing all of them: the
+    truth that a search is measured by. With `labels` (n,) int32 only those of another label count. Where there are fewer, NONE and -inf.
+    """
+    positions, similarities = np.full((len(rows), k), NONE, dtype=np.int32), np.full((len(rows), k), -np.inf, dtype=np.float32)
+    most = min(k, len(of))
+
+    def search(start: int) -> None:
+        mine = rows[start : start + AT_ONCE[0]]
+        found = compared(of[mine], of, weights)
+        found[np.arange(len(mine)), mine] = -np.inf
+        if labels is not None:
+            found[labels[mine][:, None] == labels] = -np.inf
+        near = np.argpartition(-found, most - 1, axis=1)[:, :most]
+        value = np.take_along_axis(found, near, axis=1)
+        order = np.lexsort((near, -value), axis=1)
+        value, near = np.take_along_axis(value, order, axis=1), np.take_along_axis(near, order, axis=1)
+        similarities[start : start + len(mine), :most] = value
+        positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
+
+    pool.share(search, range(0, len(rows), AT_ONCE[0]))
+    return positions, similarities

@@ -1,0 +1,123 @@
+"""The fused similarity against the obvious slow version, pair by pair."""
+
+import math
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs import fusion, knn, lexicon, script
+from jobs.kernel import NONE
+from jobs.pool import workers
+from tests.jobs.test_lexicon import codes, cosine, grams
+
+WEIGHTS = np.array([0.4, 0.4, 0.2], dtype=np.float32)
+LATIN = script.weights({"LATIN": 1.0, "CYRILLIC": 0.25})
+
+
+def catalogue(count: int, seed: int = 0) -> tuple[np.ndarray, list[str], list[str]]:
+    """Vectors, titles and all fields of made-up products: scripts mixed, some without codes, some whose fields say no more."""
+    random = np.random.default_rng(seed)
+    words = ["kettle", "steel", "red", "glass", "lamp", "table", "чай", "лампа", "茶好", "500ml", "a-12", "B77"]
+    titles = [" ".join(random.choice(words, random.integers(1, 4))) for _ in range(count)]
+    fields = [title if n % 3 == 0 else f"{title} {' '.join(random.choice(words, 5))}" for n, title in enumerate(titles)]
+    vectors = random.normal(size=(count, 8)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), titles, fields
+
+
+def reading(fields: list[str], weights: np.ndarray = WEIGHTS) -> fusion.Reading:
+    return fusion.Reading(weights, lexicon.counted(pa.array(fields)), LATIN, 8)
+
+
+def known(text: str) -> float:
+    letters = [{"a": 1.0, "ж": 0.25}.get("ж" if "а" <= c <= "я" else "a" if c.isascii() else c, 0.0) for c in text if c.isalpha()]
+    return sum(letters) / len(letters) if letters else 1.0
+
+
+def expected(vectors: np.ndarray, titles: list[str], fields: list[str], weights: np.ndarray = WEIGHTS) -> np.ndarray:
+    """(n, n, 4): similarity, and its parts."""
+    spelt, coded = ([Counter(term for text in fields for term in of(text))] for of in (grams, codes))
+    found = np.full((len(titles), len(titles), 4), np.nan)
+    for i, j in product(range(len(titles)), repeat=2):
+        parts = np.full(3, np.nan)
+        share = weights * np.array([math.sqrt(known(titles[i]) * known(titles[j])) if weights[1] else 1, 1, 1])
+        parts[0] = vectors[i] @ vectors[j]
+        pairs = ((titles[i], titles[j]), (fields[i], fields[j]))
+        parts[1] = max(cosine(grams(one), grams(other), spelt[0], len(fields)) for one, other in pairs)
+        if codes(fields[i]) and codes(fields[j]):
+            parts[2] = cosine(codes(fields[i]), codes(fields[j]), coded[0], len(fields))
+        parts[share == 0] = np.nan
+        there = ~np.isnan(parts)
+        found[i, j] = [(share[there] * parts[there]).sum() / share[there].sum(), *parts]
+    return found
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, np.array([0, 1, 0], np.float32), np.array([0.7, 0, 0.3], np.float32)], ids=str)
+def test_similarities_and_parts_are_those_of_the_obvious_loop(weights: np.ndarray) -> None:
+    vectors, titles, fields = catalogue(40)
+    compared = fusion.items(vectors, pa.array(titles), pa.array(fields), reading(fields, weights))
+    truth = expected(vectors, titles, fields, weights)
+    np.testing.assert_allclose(fusion.compared(compared, compared, weights), truth[..., 0], atol=1e-5)
+    everyone = np.tile(np.arange(40, dtype=np.int32), (40, 1))
+    with workers(2) as pool:
+        near = fusion.settled(compared, weights, np.arange(40), everyone, 40, pool)
+    rows = np.arange(40)[:, None]
+    np.testing.assert_allclose(near.similarities, truth[rows, near.positions, 0], atol=1e-5)
+    np.testing.assert_allclose(near.parts, truth[rows, near.positions, 1:], atol=1e-5)
+    assert (np.diff(near.similarities, axis=1) <= 0).all()
+
+
+def test_the_better_of_title_and_all_fields_counts() -> None:
+    """A long description drowns a title; a bare title lacks what the other one's description tells."""
+    titles, fields = ["kettle x200", "kettle x200", "x200"], ["kettle x200", f"kettle x200 {'so much more ' * 9}", "x200 kettle"]
+    compared = fusion.items(np.eye(3, 8, dtype=np.float32), pa.array(titles), pa.array(fields), reading(fields))
+    found = fusion.compared(compared, compared, np.array([0, 1, 0], np.float32))
+    assert found[0, 1] == pytest.approx(1, abs=1e-6)
+    assert found[0, 2] == pytest.approx(1, abs=1e-6)
+
+
+def test_an_item_that_nothing_else_tells_apart_is_told_by_its_meaning() -> None:
+    titles = pa.array(["🙂", "!?", "kettle"])
+    vectors = np.eye(3, 8, dtype=np.float32)
+    vectors[1] = [0.6, 0.8, 0, 0, 0, 0, 0, 0]
+    found = fusion.compared(*[fusion.items(vectors, titles, titles, reading(["kettle"]))] * 2, WEIGHTS)
+    assert found[0, 1] == pytest.approx(0.6)
+    silent = fusion.items(np.zeros((3, 8), np.float32), titles, titles, reading(["kettle"]))
+    assert fusion.compared(silent, silent, WEIGHTS)[0, 1] == -np.inf
+
+
+def test_signatures_propose_the_true_neighbours() -> None:
+    """Among so many candidates are nearly all of the ten most similar, though signatures are sketches."""
+    random = np.random.default_rng(2)
+    words = ["".join(random.choice(list("abcdefghij"), 5)) for _ in range(900)] + [f"{n}ml" for n in range(100)]
+    titles = [" ".join(words[w] for w in random.integers(0, 1000, 5)) for _ in range(300) for _ in range(5)]
+    fields = [f"{title} {words[random.integers(0, 1000)]}" for title in titles]
+    vectors = (np.repeat(random.normal(size=(300, 8)), 5, axis=0) + random.normal(size=(1500, 8))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    how = reading(fields)
+    compared = fusion.items(vectors, pa.array(titles), pa.array(fields), how)
+    signatures = fusion.signatures(compared, how.weights)
+    np.testing.assert_allclose(np.linalg.norm(signatures, axis=1), 1, atol=1e-5)
+    rows = np.arange(0, 1500, 15)
+    with workers(2) as pool:
+        candidates = knn.nearest(signatures, 48).positions
+        near = fusion.settled(compared, how.weights, np.arange(1500), candidates, 10, pool)
+        _, best = fusion.nearest_of(compared, how.weights, rows, 10, None, pool)
+    assert (near.similarities[rows] >= best[:, -1:] - 1e-6).mean() > 0.95
+    assert fusion.signatures(compared, np.array([1, 0, 0], np.float32)) is compared.vectors
+
+
+def test_the_nearest_of_another_label() -> None:
+    vectors, titles, fields = catalogue(60, seed=3)
+    compared = fusion.items(vectors, pa.array(titles), pa.array(fields), reading(fields))
+    labels, rows = (np.arange(60) % 20 > 0).astype(np.int32), np.array([0, 5, 41])
+    truth = expected(vectors, titles, fields)[..., 0]
+    with workers(2) as pool:
+        positions, similarities = fusion.nearest_of(compared, WEIGHTS, rows, 4, labels, pool)
+    for row, near, values in zip(rows, positions, similarities, strict=True):
+        others = [n for n in range(60) if labels[n] != labels[row]]
+        assert values[: len(others)] == pytest.approx(sorted(truth[row, others], reverse=True)[:4], abs=1e-5)
+        assert set(near[near != NONE]) <= set(others)
+        assert (near == NONE).sum() == max(0, 4 - len(others))
