@@ -57,7 +57,7 @@ with DAG(
         )
     },
 ):
-    load = SparkJobOperator(task_id="load", stages=["prepare", "ingest", "validate", "clean"])
+    load = SparkJobOperator(task_id="load", stages=["prepare", "ingest", "validate", "clean", "weigh"])
     embed = SparkJobOperator(task_id="embed", stages=["embed"])
     neighbours = SparkJobOperator(task_id="neighbours", stages=["neighbours"])
     publish = SparkJobOperator(task_id="publish", stages=["audit", "publish"], outlets=[NEIGHBOURS, CURRENT_NEIGHBOURS])

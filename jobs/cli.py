@@ -17,6 +17,7 @@ STAGES = {
     "ingest": "read the source files of the date, every value as it came",
     "validate": "quarantine broken rows with their reasons; hold the night if a whole feed is suspect",
     "clean": "normalise what is valid and fold exact duplicates",
+    "weigh": "count how rare each n-gram and code is, unless that is known",
     "embed": "compute the vectors that are not in the lake yet",
     "neighbours": "find the k most similar items of every item, and measure the recall",
     "audit": "check the night against its bounds; hold it if one graded fail is broken",

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from jobs import price, text
 from jobs.errors import ContractError
-from jobs.settings import Clean, Settings, Source
+from jobs.settings import Clean, Settings, Source, Weigh
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -79,6 +79,13 @@ def parse_batches(batches: Iterable[pa.RecordBatch], settings: Settings) -> Iter
 def id_sql(settings: Settings) -> str:
     """Spark SQL of an item_id over parsed rows: ids of several sources are told apart by the source's name."""
     return "concat(source, ':', id)" if len(settings.sources) > 1 else "id"
+
+
+def all_fields_sql(weigh: Weigh) -> str:
+    """Spark SQL of everything that is compared by its spelling, over rows of clean_items: the title, unless the description begins with it,
+    and the other fields."""
+    title = "if(startswith(lower(description), lower(title)), NULL, title)" if "description" in weigh.fields else "title"
+    return f"left(concat_ws(' ', {', '.join([title, *weigh.fields])}), {weigh.max_characters})"
 
 
 def text_of(item: Item, fields: Iterable[str], limit: int) -> str | None:

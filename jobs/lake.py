@@ -68,6 +68,22 @@ class Lake:
             return False  # two first runs at once: the other one made it
         return True
 
+    def extend(self, table: Table) -> bool:
+        """Adds to a table of an earlier version the parts of structs that it lacks; they are null in its rows. True if it lacked any."""
+        stored = {field.name: field.dataType for field in self.spark.read.format("delta").load(self.path(table)).schema.fields}
+        declared = cast("StructType", StructType.fromDDL(table.ddl)).fields
+        lacking = [
+            f"{field.name}.{part.name} {part.dataType.simpleString()}"
+            for field in declared
+            if isinstance(field.dataType, StructType) and isinstance(known := stored.get(field.name), StructType)
+            for part in field.dataType.fields
+            if part.name not in known.names
+        ]
+        if lacking:
+            with _commit(table):
+                self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({', '.join(lacking)})")
+        return bool(lacking)
+
     def frame(self, table: Table, rows: Sequence[tuple[object, ...]]) -> DataFrame:
         """A few rows made by the driver, in the table's schema. They go as one Arrow table: Spark needs no job to look at them."""
         schema = cast("StructType", StructType.fromDDL(table.ddl))

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 JOBS = {file.stem: file for file in (ROOT / "jobs").glob("*.py") if not file.stem.startswith("__")}
-STAGES = {"prepare", "ingest", "validate", "clean", "embed", "neighbours", "audit", "publish"}
+STAGES = {"prepare", "ingest", "validate", "clean", "weigh", "embed", "neighbours", "audit", "publish"}
 SPARK = {"lake", "session", "daemon"}  # those that may import Spark beside the stages
 ENTRY = {"cli", "shift"}  # above the stages
 ROOTS = {"errors", "settings", "tables", "night"}

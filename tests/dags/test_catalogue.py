@@ -22,7 +22,7 @@ PLACEHOLDERS = {
 }
 FLOW = {"load": {"embed"}, "embed": {"neighbours"}, "neighbours": {"publish"}, "publish": set()}
 STAGES = {
-    "load": ["prepare", "ingest", "validate", "clean"],
+    "load": ["prepare", "ingest", "validate", "clean", "weigh"],
     "embed": ["embed"],
     "neighbours": ["neighbours"],
     "publish": ["audit", "publish"],
