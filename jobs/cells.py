@@ -126,25 +126,25 @@ def _record(dimension: int) -> np.dtype[np.void]:
 
 def expanded(
     kinds: npt.NDArray[np.int32], similarities: Vectors, kind_of_name: Cells, place: Cells, width: int
-) -> tuple[Cells, Cells, Vectors]:
-    """From kinds of one vector to the names that have it: for each row of kinds its `width` nearest names, as (row, name, similarity),
-    ordered by row, then falling similarity, then the name's place.
+) -> tuple[Cells, Cells, Cells]:
+    """From kinds of items that read the same to the names of these: for each row of kinds its `width` nearest names, as (row, name, where
+    in the flat `kinds` it comes from), ordered by row, then falling similarity, then the name's place.
 
     kinds (n, m): the kinds near each row, -1 where there is none, with their similarities (n, m); kind_of_name and place (names,).
     """
     order = np.lexsort((place, kind_of_name))
     first = np.searchsorted(kind_of_name[order], np.arange(kind_of_name.max() + 2))
-    row, column = np.nonzero(kinds >= 0)
-    near = kinds[row, column]
+    pair = np.flatnonzero(kinds >= 0)
+    near = kinds.ravel()[pair]
     count = np.minimum(first[near + 1] - first[near], width)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    name = order[np.repeat(first[near], count) + within]
-    row, similarity = np.repeat(row, count), np.repeat(similarities[row, column], count)
+    name, pair = order[np.repeat(first[near], count) + within], np.repeat(pair, count)
+    row, similarity = pair // kinds.shape[1], similarities.ravel()[pair]
     same = row[1:] == row[:-1]
     amiss = same & ((similarity[1:] > similarity[:-1]) | ((similarity[1:] == similarity[:-1]) & (place[name[1:]] < place[name[:-1]])))
     if amiss.any():  # few rows are: kinds come nearest first, and seldom two are equally near
         mixed = np.flatnonzero(np.isin(row, row[1:][amiss]))
         by_rank = mixed[np.lexsort((place[name[mixed]], -similarity[mixed], row[mixed]))]
-        name[mixed], similarity[mixed] = name[by_rank], similarity[by_rank]
+        name[mixed], pair[mixed] = name[by_rank], pair[by_rank]
     kept = np.arange(len(row)) - np.searchsorted(row, row) < width
-    return row[kept], name[kept], similarity[kept]
+    return row[kept], name[kept], pair[kept]

@@ -47,21 +47,33 @@ REACHES = (8, 12)
 
 @dataclass(frozen=True)
 class Neighbours:
-    """positions (n, k) int32, nearest first, equal ones by position, NONE where there are fewer; similarities (n, k), -inf there."""
+    """positions (n, k) int32, nearest first, equal ones by position, NONE where there are fewer; similarities (n, k), -inf there.
+
+    order (n,): of the vectors, such that those that are near each other follow each other, where that was found out.
+    """
 
     positions: Positions
     similarities: Vectors
     pilot_recall: float  # 1 where everything was compared
     rounds: int  # of leaves; 0 where everything was compared
+    order: Rows
 
 
 def nearest(
-    vectors: Vectors, k: int, *, target_recall: float = 0.95, labels: Positions | None = None, threads: int = 1, seed: int = 0
+    vectors: Vectors,
+    k: int,
+    *,
+    target_recall: float = 0.95,
+    wanted: int | None = None,
+    labels: Positions | None = None,
+    threads: int = 1,
+    seed: int = 0,
 ) -> Neighbours:
     """The k nearest of every vector among the others; with `labels` (n,) int32 among those of another label.
 
     vectors (n, d) float32, rows of unit length, or zero: these have no neighbours and are nobody's. target_recall above 0, 1 compares
-    everything. Raises ValueError for vectors that are neither, naming the first.
+    everything; it is meant of the nearest `wanted`, where fewer than k matter. Raises ValueError for vectors that are neither, naming the
+    first.
     """
     present = check(vectors)
     some = np.require(vectors if len(present) == len(vectors) else vectors[present], requirements=["C", "W"])  # torch and numba ask for it
@@ -72,14 +84,14 @@ def nearest(
         elif len(some) <= EXACT_ROWS or k > EXACT_K or target_recall >= 1:
             met = _Met(exact(some, np.arange(len(some)), k, unlike, pool)[0])
         else:
-            met = _approximate(some, k, target_recall, unlike, np.random.default_rng(seed), pool)
+            met = _approximate(some, k, target_recall, wanted or k, unlike, np.random.default_rng(seed), pool)
         order = np.arange(len(some)) if met.order is None else met.order
         positions, similarities = kernel.lists(len(some), k)
         _settled(some, np.arange(len(some)), order, met.ids, positions, similarities, pool)
     similarities[positions == NONE] = -np.inf
     if len(some) < len(vectors):
         positions, similarities = _spread(positions, similarities, present, len(vectors))
-    return Neighbours(positions, similarities, met.recall, met.rounds)
+    return Neighbours(positions, similarities, met.recall, met.rounds, present[order])
 
 
 def nearest_of(vectors: Vectors, rows: Rows, k: int, *, labels: Positions | None = None, threads: int = 1) -> tuple[Positions, Vectors]:
@@ -202,7 +214,9 @@ def _settled(
     pool.share(settle, cuts(len(slots), KERNEL_ROWS))
 
 
-def _approximate(given: Vectors, k: int, target_recall: float, given_labels: Positions, random: np.random.Generator, pool: Workers) -> _Met:
+def _approximate(
+    given: Vectors, k: int, target_recall: float, wanted: int, given_labels: Positions, random: np.random.Generator, pool: Workers
+) -> _Met:
     folds = next(folds for recall, folds in FOLDS if target_recall <= recall)
     count = int(LEADERS * len(given) ** 0.5)
     quick = gemm.matrix(torch.from_numpy(given), gemm.fastest())
@@ -213,7 +227,7 @@ def _approximate(given: Vectors, k: int, target_recall: float, given_labels: Pos
     fine = np.zeros((len(given), -(-given.shape[1] // LANES) * LANES), dtype=np.int16)
     pool.share(lambda cut: kernel.fixed_point(given, order, *cut, fine), cuts(len(given), KERNEL_ROWS))
     pilot = np.sort(random.choice(len(given), PILOT_ROWS, replace=False))
-    _, best = exact(given, order[pilot], k, given_labels, pool)
+    _, best = exact(given, order[pilot], wanted, given_labels, pool)
     search = _Search(fine, quick, labels, math.ceil(KEPT * k), *kernel.lists(len(given), k + MARGIN), pool)
     near = _Search(fine, quick, labels[:0], search.kept, *kernel.lists(len(given), k + MARGIN), pool) if len(labels) else search
     recall, rounds = 0.0, 0

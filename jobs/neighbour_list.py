@@ -1,7 +1,9 @@
 """Lists of nearest items on their way from the cells that found them to rows of pairs: packed, merged, told item by item.
 
-Lists are a table: members, the items of one text; neighbours, the items near them, nearest first, own ones among them, equal ones by id;
-similarities. PACKED rows hold many lists in one value: Spark moves hundreds of rows instead of millions. PAIR rows are what is published.
+Lists are a table: members, the items that read the same; neighbours, the items near them, nearest first, own ones among them, equal ones
+by id; for each neighbour the VALUES.
+
+PACKED rows hold many lists in one value: Spark moves hundreds of rows instead of millions. PAIR rows are what is published.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from jobs.tables import PARTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,8 +24,10 @@ Rows = npt.NDArray[np.int64]
 
 PAIRS_AT_ONCE = 80_000  # packed in one value, or told in one batch: 2 to 4 MB
 
+VALUES = ("similarity", *PARTS)
+
 PACKED = "part int, lists binary"
-PAIR = "item_id string, rank int, neighbour_id string, similarity float"
+PAIR = "item_id string, rank int, neighbour_id string, " + ", ".join(f"{name} float" for name in VALUES)
 
 
 def packed(lists: "pa.Table", part: Rows, width: int) -> "Batches":
@@ -63,8 +69,9 @@ def _merged(lists: "pa.Table", width: int) -> "pa.Table":
     node, count = nodes.indices.to_numpy(), len(nodes.dictionary)
     if count == len(lists):
         return lists
-    neighbours, similarities = (lists[name].combine_chunks() for name in ("neighbours", "similarities"))
-    names, similarity = neighbours.flatten(), similarities.flatten().to_numpy()
+    neighbours = lists["neighbours"].combine_chunks()
+    names, values = neighbours.flatten(), {name: lists[name].combine_chunks().flatten() for name in VALUES}
+    similarity = values["similarity"].to_numpy()
     place = pc.rank(names, tiebreaker="dense").to_numpy()
     row = np.repeat(node, neighbours.value_lengths().to_numpy())
     by_pair = np.lexsort((-similarity, place, row))
@@ -75,8 +82,10 @@ def _merged(lists: "pa.Table", width: int) -> "pa.Table":
     kept = order[np.arange(len(order)) - np.searchsorted(row[order], row[order]) < width]
     bounds = pa.array(np.searchsorted(row[kept], np.arange(count + 1)).astype(np.int32))
     members = lists["members"].combine_chunks().take(pa.array(np.unique(node, return_index=True)[1]))
-    near, similar = pa.ListArray.from_arrays(bounds, names.take(pa.array(kept))), pa.ListArray.from_arrays(bounds, similarity[kept])
-    return pa.table({"members": members, "neighbours": near, "similarities": similar})
+    told = {
+        name: pa.ListArray.from_arrays(bounds, column.take(pa.array(kept))) for name, column in ({"neighbours": names} | values).items()
+    }
+    return pa.table({"members": members} | told)
 
 
 def _pairs(lists: "pa.Table", kept: int) -> "Batches":
@@ -84,8 +93,8 @@ def _pairs(lists: "pa.Table", kept: int) -> "Batches":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    members, neighbours, similarities = (lists[name].combine_chunks() for name in ("members", "neighbours", "similarities"))
-    items, others, similarity = members.flatten(), neighbours.flatten(), similarities.flatten().to_numpy()
+    members, neighbours = lists["members"].combine_chunks(), lists["neighbours"].combine_chunks()
+    items, others, values = members.flatten(), neighbours.flatten(), [lists[name].combine_chunks().flatten() for name in VALUES]
     node, length = np.repeat(np.arange(len(lists)), members.value_lengths().to_numpy()), neighbours.value_lengths().to_numpy()
     begin, at_once = np.cumsum(length) - length, max(1, PAIRS_AT_ONCE // kept)
     for start in range(0, len(items), at_once):
@@ -98,7 +107,5 @@ def _pairs(lists: "pa.Table", kept: int) -> "Batches":
         before = np.concatenate([[0], np.cumsum(other)])
         rank = before[1:] - before[first[item]]
         counted = pa.array(np.flatnonzero(other & (rank <= kept)))
-        columns = [item_id, pa.array(rank.astype(np.int32)), neighbour, pa.array(similarity[edge])]
-        yield pa.RecordBatch.from_arrays(
-            [column.take(counted) for column in columns], names=["item_id", "rank", "neighbour_id", "similarity"]
-        )
+        columns = [item_id, pa.array(rank.astype(np.int32)), neighbour, *(column.take(pa.array(edge)) for column in values)]
+        yield pa.RecordBatch.from_arrays([column.take(counted) for column in columns], names=["item_id", "rank", "neighbour_id", *VALUES])

@@ -13,7 +13,8 @@ and coverage go to `audit_results`, where audit judges them. Staging a night ane
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,17 @@ from pyspark.accumulators import AccumulatorParam
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cells, encoder, measure, neighbour_list, sample, task
+from jobs import cells, encoder, fusion, lexicon, measure, neighbour_list, sample, script, task
 from jobs.errors import ContractError
+from jobs.item import all_fields_sql
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.session import at_once, progress, readied
-from jobs.settings import Neighbours, Settings
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS
+from jobs.settings import Neighbours, Settings, Weigh
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
 
-SEARCH_MISSES, COVER_MISSES = 0.6, 0.3  # shares of the recall that may be lost, so that what is measured is above the target
+# shares of the recall that may be lost, so that what is measured is above the target: by the search, by cells, by sketches and search
+SEARCH_MISSES, COVER_MISSES, ALL_MISSES = 0.6, 0.3, 0.9
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
 BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
@@ -41,12 +44,17 @@ def block_of(block_by: tuple[str, ...]) -> Column:
     return F.to_json(F.array(*[F.coalesce(F.col(column), F.lit("")) for column in block_by])) if block_by else F.lit("")
 
 
-def nodes_of(items: DataFrame, how: Neighbours) -> DataFrame:
-    """One row a node, the items of one block and text (and, across sources, of one source): block, source, content_hash, members (their
-    ids, sorted; the first is the node's name)."""
+def nodes_of(items: DataFrame, how: Neighbours, weigh: Weigh) -> DataFrame:
+    """One row a node, the items of one block that read the same (and, across sources, have one source): block, source, content_hash, title
+    and fields (null where their spelling does not count), members (their ids, sorted; the first is the node's name)."""
     side = (F.col("source") if how.across else F.lit("")).alias("source")
-    blocked = items.select("item_id", block_of(how.block_by).alias("block"), side, "content_hash")
-    return blocked.groupBy("block", "source", "content_hash").agg(F.array_sort(F.collect_list("item_id")).alias("members"))
+    spelt = how.weights.lexical + how.weights.codes > 0
+    read = [F.col("title"), F.expr(all_fields_sql(weigh)).alias("fields")]
+    blocked = items.select("item_id", block_of(how.block_by).alias("block"), side, "content_hash", *(read if spelt else []))
+    same = F.xxhash64("title", "fields") if spelt else F.lit(0)
+    texts = [F.min(name).alias(name) if spelt else F.lit(None).cast("string").alias(name) for name in ("title", "fields")]
+    members = F.array_sort(F.collect_list("item_id")).alias("members")
+    return blocked.groupBy("block", "source", "content_hash", same.alias("same")).agg(members, *texts).drop("same")
 
 
 def counted(nodes: DataFrame, night: Night) -> list[Any]:
@@ -81,65 +89,78 @@ def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -
     """Rows of (item_id, block, source, vector) by item_id, of the few items that are wanted, if they are known."""
     if not (ids := set(item_ids)):
         return {}
-    items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash")
+    items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash", "title", "fields")
     wanted = items.join(few(nodes.sparkSession, item_id=list(ids)), "item_id", "left_semi")
-    found = vectors.join(F.broadcast(wanted), "content_hash").select("item_id", "block", "source", "vector")
+    found = vectors.join(F.broadcast(wanted), "content_hash").select("item_id", "block", "source", "title", "fields", "vector")
     return {row["item_id"]: row for row in found.collect()}
 
 
-def vector_of(row: Any) -> sample.Vectors:
-    return np.frombuffer(row["vector"], dtype="<f4")
+def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
+    """What is compared of rows of `known_items`."""
+    vectors = np.array([np.frombuffer(row["vector"], dtype="<f4") for row in rows]).reshape(-1, reading.dimension)
+    titles, fields = (pa.array([row[name] for row in rows], pa.string()) for name in ("title", "fields"))
+    return fusion.items(vectors, titles, fields, reading)
 
 
 def with_vectors(nodes: DataFrame, vectors: DataFrame) -> DataFrame:
     """NODE rows; of a text that has been stored twice, two."""
-    stored = vectors.select("content_hash", F.xxhash64("vector").alias("print"), "vector")
-    key = F.xxhash64("content_hash").alias("key")
-    return nodes.join(stored, "content_hash", "left").select("block", "source", "members", key, "print", "vector")
+    texts = "title", "fields"
+    key, same = F.xxhash64("content_hash", *texts).alias("key"), F.xxhash64("vector", *(F.lower(text) for text in texts)).alias("print")
+    whole = nodes.join(vectors.select("content_hash", "vector"), "content_hash", "left")
+    return whole.select("block", "source", "members", key, same, *texts, "vector")
 
 
 def nearest_of_sample(
-    nodes: DataFrame, vectors: DataFrame, rows: list[Any], own: sample.Vectors, how: Neighbours
+    nodes: DataFrame, vectors: DataFrame, rows: list[Any], own: fusion.Items, reading: fusion.Reading, how: Neighbours
 ) -> list[tuple[sample.Names, sample.Vectors]]:
-    """Of each sampled item the nodes and the similarities of its true k nearest, by comparing its vector with that of every node."""
+    """Of each sampled item the nodes and the similarities of its true k nearest, by comparing it with every node."""
     ids, node, block, source = (np.array([row[name] for row in rows], dtype=object) for name in ("item_id", "node", "block", "source"))
-    compare = task.compared(sample.Sample(ids, node, block, source, own, across=bool(how.across)), how.k)
+    asked = sample.Sample(ids, node, block, source, own, reading.weights, across=bool(how.across))
     once = with_vectors(nodes, vectors).dropDuplicates(["block", "source", "key"])
-    found = once.mapInArrow(compare, task.TRUE).toPandas()
+    found = once.mapInArrow(task.compared(asked, reading, how.k), task.TRUE).toPandas()
     near = sample.Nearest(*(found[name].to_numpy() for name in ("item", "node", "similarity", "copies")))
     return [near.of(i, how.k) for i in range(len(rows))]
 
 
 def cover_of(
-    nodes: DataFrame, vectors: DataFrame, size: int, asked: list[Any], how: Neighbours, target: float
+    nodes: DataFrame, vectors: DataFrame, size: int, asked: list[Any], reading: fusion.Reading, how: Neighbours, target: float
 ) -> tuple[cells.Cover, dict[str, sample.Vectors]]:
     """The cover of one block, of `size` nodes, and the true similarities of the sampled items in it."""
     name = F.element_at("members", 1).alias("name")
-    chosen = nodes.orderBy(F.xxhash64("content_hash", F.lit(how.seed)), "content_hash").limit(COVER_SAMPLE).select(name).collect()
+    chosen = nodes.select(name).orderBy(F.xxhash64("name", F.lit(how.seed)), "name").limit(COVER_SAMPLE).collect()
     names, items = [row["name"] for row in chosen], [row["item_id"] for row in asked]
     known = known_items(nodes, vectors, [*names, *items])
     if lacking := {*names, *items} - known.keys():
         raise ContractError(f"item {min(lacking)} has no vector of this encoder", "run clean and embed for this date first")
-    of_block = np.array([vector_of(known[name]) for name in names])
-    own = np.array([vector_of(known[item]) for item in items]).reshape(-1, of_block.shape[1])
-    nearest = nearest_of_sample(nodes, vectors, asked, own, how) if items else []
-    full = np.array([len(near) == how.k for near, _ in nearest], dtype=bool)
-    near_full = [near for near, _ in nearest if len(near) == how.k]
-    named = known_items(nodes, vectors, (name for near in near_full for name in near))
-    theirs = np.array([[vector_of(named[name]) for name in near] for near in near_full]).reshape(-1, how.k, of_block.shape[1])
-    cover = cells.cover(of_block, size, how.cell_rows, own[full], theirs, target, how.seed)
+
+    def signatures(of: Iterable[str]) -> sample.Vectors:
+        return fusion.signatures(read([known[name] for name in of], reading), reading.weights)
+
+    of_block = signatures(names)
+    own = read([known[item] for item in items], reading)
+    nearest = nearest_of_sample(nodes, vectors, asked, own, reading, how) if items else []
+    full = [(item, near) for item, (near, _) in zip(items, nearest, strict=True) if len(near) == how.k]
+    known |= known_items(nodes, vectors, (name for _, near in full for name in near))
+    theirs = signatures(name for _, near in full for name in near).reshape(-1, how.k, of_block.shape[1])
+    cover = cells.cover(of_block, size, how.cell_rows, signatures(item for item, _ in full), theirs, target, how.seed)
     return cover, {item: similarities for item, (_, similarities) in zip(items, nearest, strict=True)}
 
 
 def covers_of(
-    nodes: DataFrame, vectors: DataFrame, sizes: Mapping[str, int], asked: list[Any], how: Neighbours, target: float
+    nodes: DataFrame,
+    vectors: DataFrame,
+    sizes: Mapping[str, int],
+    asked: list[Any],
+    reading: fusion.Reading,
+    how: Neighbours,
+    target: float,
 ) -> tuple[dict[str, cells.Cover], dict[str, sample.Vectors]]:
     """The cover of every block that is too large for one cell, and the true similarities of the sampled items in these."""
     covers: dict[str, cells.Cover] = {}
     true: dict[str, sample.Vectors] = {}
     for block in sorted(block for block, size in sizes.items() if size > how.cell_rows):
         of_block, mine = nodes.where(F.col("block") == block), [row for row in asked if row["block"] == block]
-        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, how, target)
+        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, reading, how, target)
         true |= known
         print(f"neighbours: {sizes[block]:,} nodes{f' of block {block}' if block else ''} in {covers[block]}", flush=True)
     return covers, true
@@ -169,8 +190,9 @@ def pairs(
     sizes: Mapping[str, int],
     covers: dict[str, cells.Cover],
     asked: dict[str, list[str]],
+    reading: fusion.Reading,
     how: Neighbours,
-    target: float,
+    misses: float,
     log: Any,
 ) -> DataFrame:
     """The PAIR rows of all nodes, of which there are `sizes` in each block."""
@@ -179,13 +201,16 @@ def pairs(
     plan = cells.packed({block: size for block, size in sizes.items() if block not in covers}, how.cell_rows, cores)
     narrow = count = 1 + max(plan.values(), default=-1)
     listed = few(spark, block=pa.array(plan, pa.string()), cell=pa.array(plan.values(), pa.int32()))
-    cut = with_vectors(nodes, vectors).join(listed, "block").select("cell", "block", "source", "members", "key", "print", "vector")
+    whole = with_vectors(nodes, vectors)
+    cut = whole.join(listed, "block").select("cell", *whole.columns)
     for block, cover in covers.items():
-        whole = with_vectors(nodes.where(F.col("block") == block), vectors)
-        cut = cut.unionByName(whole.mapInArrow(task.placed(cover, count), task.CELL))
+        of_block = with_vectors(nodes.where(F.col("block") == block), vectors)
+        cut = cut.unionByName(of_block.mapInArrow(task.placed(cover, reading, count), task.CELL))
         count += len(cover.leaders)
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
-    search = task.Search(how, target, narrow, threads_of_a_cell(spark, count), parts, asked)
+    search = task.Search(
+        how, reading, 1 - SEARCH_MISSES * misses, 1 - ALL_MISSES * misses, narrow, threads_of_a_cell(spark, count), parts, asked
+    )
     packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
@@ -197,7 +222,7 @@ def staged(found: DataFrame, night: Night, model_id: str) -> DataFrame:
         "rank",
         "neighbour_id",
         "similarity",
-        F.struct(F.col("similarity").alias("semantic")).alias("parts"),
+        F.struct(*PARTS).alias("parts"),
         F.lit(model_id).alias("model_id"),
         F.lit(night.run_id).alias("run_id"),
     )
@@ -226,7 +251,13 @@ def coverage(published: DataFrame, nodes: DataFrame, groups: list[Any], how: Nei
 
 
 def recall(
-    nodes: DataFrame, vectors: DataFrame, published: DataFrame, asked: list[Any], true: dict[str, sample.Vectors], how: Neighbours
+    nodes: DataFrame,
+    vectors: DataFrame,
+    published: DataFrame,
+    asked: list[Any],
+    true: dict[str, sample.Vectors],
+    reading: fusion.Reading,
+    how: Neighbours,
 ) -> tuple[float, int]:
     """Mean recall@k of the sampled items, and the number of them it was taken from: those that have anything to be matched with.
 
@@ -236,31 +267,53 @@ def recall(
     top = published.where(F.col("rank") <= how.k).select("item_id", "neighbour_id")
     listed = top.join(few(nodes.sparkSession, item_id=list(own)), "item_id", "left_semi").collect()
     known = known_items(nodes, vectors, [*own, *(row["neighbour_id"] for row in listed)])
+    place = {item_id: row for row, item_id in enumerate(known)}
+    every = read(list(known.values()), reading)
+    similarities = fusion.compared(every[np.array([place[item_id] for item_id in own])], every, reading.weights)
     of_item: dict[str, list[float]] = {item_id: [] for item_id in own}
+    row = {item_id: n for n, item_id in enumerate(own)}
     for item_id, neighbour_id in listed:
         mine, other = known[item_id], known.get(neighbour_id)
         if other is None or other["block"] != mine["block"] or (how.across and other["source"] == mine["source"]):
             continue
-        of_item[item_id].append(float(vector_of(mine).astype(np.float64) @ vector_of(other)))
+        of_item[item_id].append(similarities[row[item_id], place[neighbour_id]])
     recalls = measure.recall_of_items([np.array(found) for found in of_item.values()], [true[item_id] for item_id in of_item], how.k)
     counted = recalls[~np.isnan(recalls)]
     return (float(counted.mean()) if len(counted) else 1.0), len(counted)
 
 
+def reading_of(lake: Lake, settings: Settings, folder: Path, dimension: int) -> fusion.Reading:
+    """How the night's items are read. Raises ContractError if no lexicon has been counted of what the settings name."""
+    weights = np.array(settings.neighbours.weights.scaled, dtype=np.float32)
+    scripts = script.weights(script.known_to(folder))
+    if not weights[1:].any():
+        return fusion.Reading(weights, lexicon.counted(pa.array([], pa.string())), scripts, dimension)
+    newest = lake.read(LEXICONS, F.col("reading") == settings.weigh.reading).orderBy(F.desc("counted_at")).head()
+    if newest is None:
+        raise ContractError(f"there is no lexicon of {settings.weigh.reading}", "run weigh for this date first")
+    counts = (np.frombuffer(newest[name], dtype="<i4") for name in ("grams", "codes"))
+    return fusion.Reading(weights, lexicon.Lexicon(newest["texts"], *counts), scripts, dimension)
+
+
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     how, log = settings.neighbours, spark.sparkContext.accumulator([], _Log())
     misses = 1 - settings.audit.target_recall
-    model_id = encoder.model_id(encoder.folder_of(settings.embed.model))
+    folder = encoder.folder_of(settings.embed.model)
+    model_id = encoder.model_id(folder)
     with readied(spark, "jobs.knn:warm_up"):
         vectors = lake.read(ITEM_VECTORS, F.col("model_id") == model_id)
 
         def nodes_and_groups() -> tuple[DataFrame, list[Any]]:
-            nodes = nodes_of(lake.read(CLEAN_ITEMS, night), how).persist()
+            nodes = nodes_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh).persist()
             return nodes, counted(nodes, night)
 
-        (nodes, grouped), none, _ = at_once(nodes_and_groups, vectors.isEmpty, lambda: lake.delete(AUDIT_RESULTS, night, night.verdict))
-        if none:
-            raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
+        def reading() -> fusion.Reading:
+            one = vectors.select("dimension").head()
+            if one is None:
+                raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
+            return reading_of(lake, settings, folder, one["dimension"])
+
+        (nodes, grouped), read_as, _ = at_once(nodes_and_groups, reading, lambda: lake.delete(AUDIT_RESULTS, night, night.verdict))
         speaking = nodes.where(F.col("content_hash") != BLANK)
         asked = sampled(speaking, how)
     heard = [row for row in grouped if not row["blank"]]
@@ -268,13 +321,13 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     sizes = Counter[str]()
     for row in heard:
         sizes[row["block"]] += row["nodes"]
-    covers, true = covers_of(speaking, vectors, sizes, asked, how, 1 - COVER_MISSES * misses)
+    covers, true = covers_of(speaking, vectors, sizes, asked, read_as, how, 1 - COVER_MISSES * misses)
     in_cells: dict[str, list[str]] = {}
     for row in asked:
         if row["block"] not in covers:
             in_cells.setdefault(row["node"], []).append(row["item_id"])
     with progress(spark, "neighbours", total, "items"):
-        found = pairs(speaking, vectors, sizes, covers, in_cells, how, 1 - SEARCH_MISSES * misses, log)
+        found = pairs(speaking, vectors, sizes, covers, in_cells, read_as, how, misses, log)
         lake.replace(STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=True)  # coverage tells: a look would search twice
     for *_, best in log.value:
         true |= best
@@ -284,7 +337,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         )
     published = lake.read(STAGED_NEIGHBOURS, night)
     (covered, kept), (figure, judged) = at_once(
-        lambda: coverage(published, speaking, heard, how), lambda: recall(speaking, vectors, published, asked, true, how)
+        lambda: coverage(published, speaking, heard, how), lambda: recall(speaking, vectors, published, asked, true, read_as, how)
     )
     nodes.unpersist()
     low, high = measure.wilson(figure, judged)

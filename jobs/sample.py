@@ -1,6 +1,6 @@
 """The true neighbours of a few sampled items, over a stream of everything they may be matched with.
 
-A node is all the items of one vector (and, across sources, one source): it is compared once and counts as often as it has items.
+A node is all the items that read the same (and, across sources, have one source): it is compared once and counts as often as it has items.
 """
 
 from collections.abc import Iterator
@@ -9,24 +9,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from jobs import fusion
+
 Vectors = npt.NDArray[np.float32]
 Names = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Items (q,) with the node, block and source of each, and their vectors (q, d). `across`: its own source is no match for an item."""
+    """Items (q,) with the node, block and source of each, as they are read, and the weights of their channels. `across`: its own source is
+    no match for an item."""
 
     item_ids: Names
     nodes: Names
     blocks: Names
     sources: Names
-    vectors: Vectors
+    items: fusion.Items
+    weights: Vectors
     across: bool
 
-    def similarities(self, blocks: Names, sources: Names, vectors: Vectors) -> Vectors:
-        """(q, n) cosines; -inf where the two may not be matched."""
-        found = self.vectors @ vectors.T
+    def similarities(self, blocks: Names, sources: Names, others: fusion.Items) -> Vectors:
+        """(q, n) similarities; -inf where the two may not be matched."""
+        found = fusion.compared(self.items, others, self.weights)
         found[self.blocks[:, None] != blocks] = -np.inf
         if self.across:
             found[self.sources[:, None] == sources] = -np.inf
@@ -50,13 +54,13 @@ class Nearest:
         return np.repeat(self.node[mine], copies)[:k], np.repeat(self.similarity[mine], copies)[:k]
 
 
-def nearest(sample: Sample, batches: Iterator[tuple[Names, Names, Names, npt.NDArray[np.int32], Vectors]], k: int) -> Nearest:
-    """The k nearest items of each sampled one, from batches of (node, block, source, items of the node, vector)."""
+def nearest(sample: Sample, batches: Iterator[tuple[Names, Names, Names, npt.NDArray[np.int32], fusion.Items]], k: int) -> Nearest:
+    """The k nearest items of each sampled one, from batches of (node, block, source, items of the node, what is compared)."""
     count = len(sample.item_ids)
     kept = Nearest(np.empty(0, np.int32), np.empty(0, object), np.empty(0, np.float32), np.empty(0, np.int32))
     bar = np.full(count, -np.inf, dtype=np.float32)  # the k-th similarity so far: what is below cannot count
-    for nodes, blocks, sources, items, vectors in batches:
-        similarities = sample.similarities(blocks, sources, vectors)
+    for nodes, blocks, sources, items, compared in batches:
+        similarities = sample.similarities(blocks, sources, compared)
         most = min(k + 1, similarities.shape[1])  # nodes: each has an item, the sampled one's own perhaps no other
         best = np.argpartition(-similarities, most - 1, axis=1)[:, :most]
         row, place = np.nonzero(np.take_along_axis(similarities, best, axis=1) > bar[:, None])

@@ -1,7 +1,8 @@
 """What a task of the neighbours stage does with the rows Spark hands it: Arrow in, Arrow out.
 
-A node is all the items of one text that are searched as one, named by the first of them. NODE rows have its vector, a print of that, and a
-key of the text, which decides who merges its lists; CELL rows are on their way to the cell that searches them. What a cell finds leaves it
+A node is all the items of one text that are searched as one, named by the first of them. NODE rows have what is compared of it (title and
+all fields, null where their spelling does not count; vector), a print of that, and a key, which decides who merges its lists; CELL rows are
+on their way to the cell that searches them. What a cell finds leaves it
 packed (`neighbour_list`).
 """
 
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs import cells, neighbour_list, sample
+from jobs import cells, fusion, measure, neighbour_list, sample
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
+from jobs.tables import PARTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-NODE = "block string, source string, members array<string>, key bigint, print bigint, vector binary"
+NODE = "block string, source string, members array<string>, key bigint, print bigint, title string, fields string, vector binary"
 CELL = f"cell int, {NODE}"
+# Candidates whose similarities are computed exactly, times the neighbours that are kept; and where sampled items show that these were too
+# few. So many are not searched for but found by comparing all signatures.
+CANDIDATES = (4, 16)
+ENOUGH = 100  # sampled items: by fewer a recall cannot be judged
 TRUE = "item int, node string, similarity float, copies int"
 
 
@@ -64,29 +70,34 @@ def refuse_unsound(vectors: Vectors, members: "pa.Array") -> None:
         )
 
 
-def placed(cover: cells.Cover, first_cell: int) -> "Task":
+def read(nodes: "pa.RecordBatch", reading: fusion.Reading) -> fusion.Items:
+    """What is compared of NODE rows, whose vectors are float32. Raises ContractError where one is missing or unsound."""
+    vectors = unpacked(nodes, 4 * reading.dimension).view("<f4")
+    refuse_unsound(vectors, nodes["members"])
+    return fusion.items(vectors, nodes["title"], nodes["fields"], reading)
+
+
+def placed(cover: cells.Cover, reading: fusion.Reading, first_cell: int) -> "Task":
     """From NODE rows of a covered block to CELL rows: each once for every cell it is in, its vector narrowed."""
 
     def place(batches: "Batches") -> "Batches":
         import pyarrow as pa
 
         for batch in batches:
-            vectors = unpacked(batch, 4 * cover.leaders.shape[1]).view("<f4")
-            refuse_unsound(vectors, batch["members"])
-            own = cells.cells_of(vectors, cover.leaders, cover.overlap)
-            narrow = np.ascontiguousarray(cells.narrowed(vectors)).view(np.uint8)
+            nodes = read(batch, reading)
+            own = cells.cells_of(fusion.signatures(nodes, reading.weights), cover.leaders, cover.overlap)
+            narrow = np.ascontiguousarray(cells.narrowed(nodes.vectors)).view(np.uint8)
             size = narrow.size // max(1, len(batch))
             offsets = pa.py_buffer(np.arange(0, size * (len(batch) + 1), size, dtype=np.int32))
             packed = pa.Array.from_buffers(pa.binary(), len(batch), [None, offsets, pa.py_buffer(narrow)])
             for column in own.T:
                 cell = pa.array((column + first_cell).astype(np.int32))
-                columns = [cell, *(batch[name] for name in ("block", "source", "members", "key", "print")), packed]
-                yield pa.RecordBatch.from_arrays(columns, names=["cell", "block", "source", "members", "key", "print", "vector"])
+                yield pa.RecordBatch.from_pydict({"cell": cell} | {name: batch[name] for name in batch.schema.names} | {"vector": packed})
 
     return place
 
 
-def compared(items: sample.Sample, k: int) -> "Task":
+def compared(asked: sample.Sample, reading: fusion.Reading, k: int) -> "Task":
     """From NODE rows to TRUE rows: the k nearest of the sampled items among the items of all these nodes."""
 
     def compare(batches: "Batches") -> "Batches":
@@ -98,12 +109,12 @@ def compared(items: sample.Sample, k: int) -> "Task":
                 pc.list_element(batch["members"], 0).to_numpy(zero_copy_only=False),
                 *(batch[name].to_numpy(zero_copy_only=False) for name in ("block", "source")),
                 pc.list_value_length(batch["members"]).to_numpy(),
-                unpacked(batch, 4 * items.vectors.shape[1]).view("<f4"),
+                read(batch, reading),
             )
             for batch in batches
             if batch.num_rows
         )
-        found = sample.nearest(items, columns, k)
+        found = sample.nearest(asked, columns, k)
         yield pa.RecordBatch.from_pydict(
             {"item": found.item, "node": pa.array(found.node, pa.string()), "similarity": found.similarity, "copies": found.copies}
         )
@@ -113,11 +124,14 @@ def compared(items: sample.Sample, k: int) -> "Task":
 
 @dataclass(frozen=True)
 class Search:
-    """How cells are searched: for which recall, by how many threads, and into how many parts what was found is packed. Vectors of the cells
-    from `narrow` on are `cells.narrowed`. `asked` are the sampled items, by node, whose true neighbours the task is to find too."""
+    """How items are read and cells are searched: for which recall, such that at least what is promised is found, by how many threads, and
+    into how many parts what was found is packed. Vectors of the cells from `narrow` on are `cells.narrowed`. `asked` are the sampled items,
+    by node, whose true neighbours the task is to find too."""
 
     how: Neighbours
+    reading: fusion.Reading
     target_recall: float
+    promised: float
     narrow: int
     threads: int
     parts: int
@@ -151,16 +165,18 @@ def search_cell(search: Search, log: Any) -> "Task":
         block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
         first, kind = _kinds(block, source, known["print"].to_numpy())
         vectors = _vectors(received, order[first], narrow=number >= search.narrow)
+        refuse_unsound(vectors, known["members"].take(first))
+        compared = fusion.items(vectors, known["title"].take(first), known["fields"].take(first), search.reading)
         labels = source[first] if search.how.across else None
         del received, cell  # the vectors, as they came
         found: list[pa.Table] = []
         rounds, true = 0, dict[str, Vectors]()
         for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
-            kinds = slice(kind[start], kind[start:stop].max() + 1)
+            kinds = np.arange(kind[start], kind[start:stop].max() + 1)
             lists, took, best = search_block(
                 known.slice(start, stop - start),
-                kind[start:stop] - kinds.start,
-                vectors[kinds],
+                kind[start:stop] - kinds[0],
+                compared[kinds] if len(kinds) < len(compared) else compared,
                 None if labels is None else labels[kinds],
                 search,
             )
@@ -189,53 +205,56 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, narrow: bool) -> Vect
 
 
 def search_block(
-    block: "pa.Table", kind: Rows, vectors: Vectors, labels: npt.NDArray[np.int32] | None, search: Search
+    block: "pa.Table", kind: Rows, compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search
 ) -> "tuple[pa.Table, int, dict[str, Vectors]]":
     """Of one block, or of one cell of it: the lists of its nodes, the rounds the search took, the sampled items' true similarities.
 
-    block: node and members, by node, kind (nodes,) with the vectors, and labels if these matter, of the kinds. Lists: members; neighbours,
-    the k + slack + 1 nearest items, own ones among them, equal ones by id; similarities. Raises ContractError naming an item whose vector
-    is not of unit length.
+    block: node and members, by node, kind (nodes,) with what is compared, and labels if these matter, of the kinds. Lists: members;
+    neighbours, the k + slack + 1 nearest items, own ones among them, equal ones by id; their VALUES.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from jobs import knn  # with torch and compiled kernels, which only the workers that search should pay for
+    from jobs.pool import workers
 
-    kept = search.kept
+    kept, weights, every = search.kept, search.reading.weights, np.arange(len(compared))
     members = block["members"].combine_chunks()
-    refuse_unsound(vectors, members.take(pa.array(np.unique(kind, return_index=True)[1])))
     names, kind_of_name = members.flatten(), np.repeat(kind, members.value_lengths().to_numpy())
     place = pc.rank(names).to_numpy().astype(np.int64)
-
-    itself = np.ones(len(vectors), dtype=np.float32)  # similarity of the items of one vector
-    shared = vectors[several := np.flatnonzero(np.bincount(kind_of_name) > 1)]
-    itself[several] = np.einsum("nd,nd->n", shared, shared, dtype=np.float64)
-
-    def items_near(own: Rows, near: npt.NDArray[np.int32], similarities: Vectors, width: int) -> "tuple[Rows, pa.Array, Vectors]":
-        if labels is None:  # else no item of its own source counts, of its own vector neither
-            near, similarities = np.column_stack([own.astype(np.int32), near]), np.column_stack([itself[own], similarities])
-        row, name, similarity = cells.expanded(near, similarities, kind_of_name, place, width)
-        return row, names.take(pa.array(name)), similarity
-
-    found = knn.nearest(vectors, kept, target_recall=search.target_recall, labels=labels, threads=search.threads)
-    row, name, similarity = items_near(np.arange(len(vectors)), found.positions, found.similarities, kept + 1)
-    bounds = pa.array(np.searchsorted(row, np.arange(len(vectors) + 1)).astype(np.int32))
-    of_kind = pa.array(kind)
-    near = pa.ListArray.from_arrays(bounds, name).take(of_kind)
-    lists = pa.table({"members": members, "neighbours": near, "similarities": pa.ListArray.from_arrays(bounds, similarity).take(of_kind)})
-
     asked = [(int(kind[n]), item) for n, node in enumerate(block["node"].to_pylist()) for item in search.asked.get(node, ())]
+    queries = np.unique(np.array([own for own, _ in asked], dtype=np.int64))
+
+    signatures = fusion.signatures(compared, weights)
+    with workers(search.threads) as pool:
+        best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
+        for times in (1,) if signatures is compared.vectors else CANDIDATES:
+            found = knn.nearest(
+                signatures, times * kept, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
+            )
+            near = fusion.settled(compared, weights, found.order, found.positions, kept, pool)
+            recall = measure.recall_of_items(list(near.similarities[queries]), list(similarity), search.how.k)
+            if len(queries) < ENOUGH or np.nanmean(recall) >= search.promised:
+                break
+        if labels is None:  # else no item of its own source counts, and those that read the same neither
+            near = fusion.settled(compared, weights, every, every[:, None].astype(np.int32), 1, pool).before(near)
+            best = np.column_stack([queries.astype(np.int32), best])
+            similarity = np.column_stack([near.similarities[queries, 0], similarity])
+
+    row, name, pair = cells.expanded(near.positions, near.similarities, kind_of_name, place, kept + 1)
+    bounds, of_kind = pa.array(np.searchsorted(row, np.arange(len(every) + 1)).astype(np.int32)), pa.array(kind)
+    values = near.similarities.ravel()[pair], *near.parts.reshape(-1, len(PARTS))[pair].T
+    columns = {"neighbours": names.take(pa.array(name))}
+    columns |= {column: pa.array(value, from_pandas=True) for column, value in zip(neighbour_list.VALUES, values, strict=True)}
+    lists = {column: pa.ListArray.from_arrays(bounds, flat).take(of_kind) for column, flat in columns.items()}
+
+    row, name, pair = cells.expanded(best, similarity, kind_of_name, place, search.how.k + 1)
     true: dict[str, Vectors] = {}
-    if asked:
-        queries = np.unique([own for own, _ in asked])
-        best = knn.nearest_of(vectors, queries, search.how.k, labels=labels, threads=search.threads)
-        row, name, similarity = items_near(queries, *best, search.how.k + 1)
     for own, item in asked:
         mine = slice(*np.searchsorted(row, np.searchsorted(queries, own) + np.arange(2)))
-        others = pc.not_equal(name[mine], item).to_numpy(zero_copy_only=False)
-        true[item] = similarity[mine][others][: search.how.k]
-    return lists, found.rounds, true
+        others = pc.not_equal(names.take(pa.array(name[mine])), item).to_numpy(zero_copy_only=False)
+        true[item] = similarity.ravel()[pair[mine]][others][: search.how.k]
+    return pa.table({"members": members} | lists), found.rounds, true
 
 
 def _kinds(*columns: npt.NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:

@@ -107,7 +107,9 @@ def test_expanded_is_the_obvious_loop() -> None:
     kinds[3, 2:], kinds[5] = -1, -1
     similarities = np.sort(random.integers(0, 4, kinds.shape).astype(np.float32))[:, ::-1].copy()
     similarities[7, 0] = 0.5  # a row's own kind comes first, even if another is nearer
-    found = list(zip(*cells.expanded(kinds, similarities, kind_of_name, place, 7), strict=True))
+    row, name, pair = cells.expanded(kinds, similarities, kind_of_name, place, 7)
+    found = list(zip(row, name, similarities.ravel()[pair], strict=True))
+    assert (kinds.ravel()[pair] == kind_of_name[name]).all()
     expected = []
     for row in range(20):
         near = [

@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from pyspark.errors import PythonException
 
-from jobs import encoder, neighbours
+from jobs import encoder, neighbours, weigh
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.settings import Settings
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS
+from jobs.settings import Neighbours, Settings, Weigh
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS
 from tests.conftest import MINIMAL
+from tests.jobs.test_fusion import expected
+from tests.readings import by_meaning
 from tests.rows import clean_item
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "green", "black") for thing in ("shoe", "car", "lamp", "chair", "desk", "pen")]
 VECTORS = {title: v / np.linalg.norm(v) for title, v in zip(TITLES, np.random.default_rng(7).normal(size=(24, 16)), strict=True)}
 DAYS = count()
+MEANING = "weights = { lexical = 0, codes = 0 }\n"
 
 Staged = list[tuple[str, int, str, float]]
 
@@ -39,7 +42,7 @@ Staged = list[tuple[str, int, str, float]]
 def lake(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Lake:
     """One lake for the module, with a vector for every title: each test works on a night of its own."""
     found = Lake(spark, str(tmp_path_factory.mktemp("lake")))
-    for table in (CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
+    for table in (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
         found.create(table)
     rows = [(encoder.model_id(tiny_model), hash_of(title), 16, vector.astype("<f4").tobytes()) for title, vector in VECTORS.items()]
     found.append(ITEM_VECTORS, found.frame(ITEM_VECTORS, rows), Night(date(2026, 1, 1), "vectors"))
@@ -83,7 +86,7 @@ def brute(items: dict[str, str], kept: int, may_pair: Callable[[str, str], bool]
 
 @pytest.fixture
 def settings(settings_of: Callable[[str], Settings], tiny_model: Path) -> Callable[[str], Settings]:
-    return lambda how: settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\n{how}\n')
+    return lambda how: settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\n{MEANING}{how}\n')
 
 
 def test_one_block_is_brute_force(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
@@ -91,6 +94,42 @@ def test_one_block_is_brute_force(lake: Lake, settings: Callable[[str], Settings
     found = stage(lake, settings(""), night, [clean_item(night, i, t) for i, t in items.items()])
     assert found == brute(items, 5, lambda a, b: True)
     assert [row[2] for row in found if row[0] == "i00"][:2] == ["i24", "i25"]
+
+
+@pytest.mark.parametrize("rows", [200_000, 10])
+def test_meaning_spelling_and_codes_are_fused(
+    lake: Lake, settings: Callable[[str], Settings], night: Night, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Every pair and its parts are those of the obvious loop, in one cell and in many; descriptions are read, and items of one title that
+    they tell apart are."""
+    monkeypatch.setattr(neighbours, "COVER_MISSES", 0.0)
+    titles = [f"{title} {n % 5}x" if n % 2 else title for n, title in enumerate([*TITLES, "red shoe"])]
+    vectors = np.array([VECTORS[title] for title in [*TITLES, "red shoe"]])
+    descriptions = [None if n % 3 else f"Sold with B-{n % 7}00 {TITLES[n // 2]}" for n in range(25)]
+    items = [
+        clean_item(night, f"i{n:02}", title, description=descriptions[n], content_hash=hash_of([*TITLES, "red shoe"][n]))
+        for n, title in enumerate(titles)
+    ]
+    how = with_cells_of(rows, settings("").model_copy(update={"neighbours": Neighbours(k=3, slack=2)}))
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
+    weigh.run(lake.spark, lake, how, night)
+    found = stage(lake, how, night, items)
+    fields = [" ".join(filter(None, [title, description])) for title, description in zip(titles, descriptions, strict=True)]
+    truth = expected(vectors, titles, fields, np.array([0.4, 0.4, 0.2]))
+    for item in range(25):
+        near = sorted((-truth[item, other, 0], other) for other in range(25) if other != item)[:3]
+        mine = [row for row in found if row[0] == f"i{item:02}"]
+        assert [row[2] for row in mine[:3]] == [f"i{other:02}" for _, other in near]
+        assert [row[3] for row in mine[:3]] == pytest.approx([-negative for negative, _ in near], abs=5e-5)
+    for row in lake.read(STAGED_NEIGHBOURS, night).collect():
+        parts = truth[int(row["item_id"][1:]), int(row["neighbour_id"][1:]), 1:]
+        assert [np.nan if part is None else part for part in row["parts"]] == pytest.approx(parts, abs=5e-5, nan_ok=True)
+
+
+def test_without_a_lexicon_spelling_cannot_be_compared(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    how = settings("").model_copy(update={"neighbours": Neighbours(), "weigh": Weigh(max_characters=77)})
+    with pytest.raises(ContractError, match=r"there is no lexicon of title, brand, model, description; 77 characters\n  → run weigh"):
+        stage(lake, how, night, [clean_item(night, "a", TITLES[0])])
 
 
 @pytest.mark.parametrize("across", [False, True])
@@ -172,7 +211,7 @@ def test_a_vector_that_is_none_is_refused_with_its_item(
     spark: "SparkSession", tmp_path: Path, settings: Callable[[str], Settings], night: Night, vector: bytes, told: str
 ) -> None:
     lake = Lake(spark, str(tmp_path / "lake"))
-    for table in (CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
+    for table in (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
         lake.create(table)
     model_id = encoder.model_id(Path(settings("").embed.model or ""))
     vectors = {**{t: v.astype("<f4").tobytes() for t, v in VECTORS.items()}, "odd": vector}
@@ -219,13 +258,13 @@ def test_the_verdict_names_recall_with_its_interval(lake: Lake, settings: Callab
 
 def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame") -> tuple[float, int]:
     how, vectors = settings.neighbours, lake.read(ITEM_VECTORS)
-    nodes = neighbours.nodes_of(lake.read(CLEAN_ITEMS, night), how)
-    asked = neighbours.sampled(nodes, how)
+    nodes = neighbours.nodes_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh)
+    asked, reading = neighbours.sampled(nodes, how), by_meaning(16)
     known = neighbours.known_items(nodes, vectors, [row["item_id"] for row in asked])
-    own = np.array([neighbours.vector_of(known[row["item_id"]]) for row in asked])
-    near = neighbours.nearest_of_sample(nodes, vectors, asked, own, how)
+    own = neighbours.read([known[row["item_id"]] for row in asked], reading)
+    near = neighbours.nearest_of_sample(nodes, vectors, asked, own, reading, how)
     true = {row["item_id"]: similarities for row, (_, similarities) in zip(asked, near, strict=True)}
-    return neighbours.recall(nodes, vectors, staged, asked, true, how)
+    return neighbours.recall(nodes, vectors, staged, asked, true, reading, how)
 
 
 def test_recall_falls_when_neighbours_are_wrong(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
@@ -261,7 +300,7 @@ def test_coverage_counts_items_that_have_all_they_could_have(
     """Blocked, six items have three others, one has one, one has none, and all of these are wanted."""
     brands = ["a"] * 16 + ["b"] * 4 + ["c", "c", "d", "e"]
     stage(lake, settings(how), night, [clean_item(night, f"i{n:02}", t, brand=brands[n]) for n, t in enumerate(TITLES)])
-    nodes = neighbours.nodes_of(lake.read(CLEAN_ITEMS, night), settings(how).neighbours)
+    nodes = neighbours.nodes_of(lake.read(CLEAN_ITEMS, night), settings(how).neighbours, settings(how).weigh)
     groups = neighbours.counted(nodes, night)
     staged = lake.read(STAGED_NEIGHBOURS, night)
     whole, pairs = neighbours.coverage(staged, nodes, groups, settings(how).neighbours)

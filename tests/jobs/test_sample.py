@@ -4,9 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from jobs import sample
+from jobs import fusion, sample
+from tests.readings import by_meaning
+
+MEANING = by_meaning(8)
+
+
+def read(vectors: np.ndarray) -> fusion.Items:
+    silence = pa.nulls(len(vectors), pa.string())
+    return fusion.items(vectors, silence, silence, MEANING)
 
 
 @pytest.mark.parametrize("across", [False, True])
@@ -22,12 +31,12 @@ def test_nearest_is_brute_force_over_items(across: bool, batch: int) -> None:
     sources = np.array(["a" if n % 2 else "b" for n in range(count)], dtype=object)
     items = random.integers(1, 4, count).astype(np.int32)
     asked = random.choice(count, 30, replace=False)
-    chosen = sample.Sample(nodes[asked], nodes[asked], blocks[asked], sources[asked], vectors[asked], across)
+    chosen = sample.Sample(nodes[asked], nodes[asked], blocks[asked], sources[asked], read(vectors[asked]), MEANING.weights, across)
 
     def batches() -> Iterator[tuple[Any, ...]]:
         for start in range(0, count, batch):
             part = slice(start, start + batch)
-            yield nodes[part], blocks[part], sources[part], items[part], vectors[part]
+            yield nodes[part], blocks[part], sources[part], items[part], read(vectors[part])
 
     found = sample.nearest(chosen, batches(), k)
     for i, own in enumerate(asked):
@@ -45,6 +54,7 @@ def test_nearest_is_brute_force_over_items(across: bool, batch: int) -> None:
 
 def test_nothing_to_be_matched_with() -> None:
     alone = np.array(["only"], dtype=object)
-    chosen = sample.Sample(alone, alone, alone, alone, np.ones((1, 1), np.float32), across=False)
-    found = sample.nearest(chosen, iter([(alone, alone, alone, np.array([1], np.int32), np.ones((1, 1), np.float32))]), 3)
+    one = read(np.ones((1, 8), np.float32))
+    chosen = sample.Sample(alone, alone, alone, alone, one, MEANING.weights, across=False)
+    found = sample.nearest(chosen, iter([(alone, alone, alone, np.array([1], np.int32), one)]), 3)
     assert len(found.of(0, 3)[0]) == 0

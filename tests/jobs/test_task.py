@@ -12,6 +12,7 @@ import pytest
 from jobs import cells, knn, neighbour_list, task
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
+from tests.readings import by_meaning
 
 ROWS, DIMENSION, K = 3000, 24, 8
 
@@ -33,13 +34,29 @@ def batches_of(members: list[list[str]], vectors: np.ndarray, size: int = 700, *
     same = {"cell": pa.array(np.zeros(len(members), np.int32)), "block": [""] * len(members), "source": ["shop"] * len(members)}
     prints = pa.array([hash(vector) for vector in stored], pa.int64())
     keys = pa.array([zlib.crc32(names[0].encode()) for names in members], pa.int64())
-    texts = {"members": pa.array(members), "key": keys, "print": prints, "vector": pa.array(stored, pa.binary())}
+    silence = pa.nulls(len(members), pa.string())
+    texts = {"members": pa.array(members), "key": keys, "print": prints, "title": silence, "fields": silence}
+    texts["vector"] = pa.array(stored, pa.binary())
     table = pa.table(same | columns | texts)
     return table.to_batches(size)
 
 
 def search_of(how: Neighbours, **values: Any) -> task.Search:
-    return task.Search(**({"how": how, "target_recall": 0.95, "narrow": 1, "threads": 2, "parts": 3, "asked": {}} | values))
+    return task.Search(
+        **(
+            {
+                "how": how,
+                "reading": by_meaning(DIMENSION),
+                "target_recall": 0.95,
+                "promised": 0.9,
+                "narrow": 1,
+                "threads": 2,
+                "parts": 3,
+                "asked": {},
+            }
+            | values
+        )
+    )
 
 
 def pairs_of(packed: list[pa.RecordBatch], kept: int) -> dict[str, list[tuple[int, str, float]]]:
@@ -164,7 +181,7 @@ def test_narrowed_vectors_are_widened_in_their_cells() -> None:
     vectors = families(np.random.default_rng(11))[:80]
     leaders = vectors[:1]
     rows = batches_of([[f"i{n:02}"] for n in range(80)], vectors)[0].drop_columns(["cell"])
-    given = list(task.placed(cells.Cover(leaders, 1, 1.0), 3)(iter([rows])))
+    given = list(task.placed(cells.Cover(leaders, 1, 1.0), by_meaning(DIMENSION), 3)(iter([rows])))
     assert given[0]["cell"].to_pylist() == [3] * 80
     assert len(given[0]["vector"][0].as_py()) == 4 + 2 * DIMENSION
     how = search_of(Neighbours(k=5, slack=0), narrow=3)
@@ -215,7 +232,7 @@ def cell_with(vector: bytes | None) -> Iterator[pa.RecordBatch]:
 @pytest.mark.parametrize("narrowed", [False, True])
 def test_a_vector_that_cannot_be_compared_is_refused_by_name(vector: bytes | None, said: str, narrowed: bool) -> None:
     cover = cells.Cover(families(np.random.default_rng(9))[:1], 1, 1.0)
-    read = task.placed(cover, 0) if narrowed else task.search_cell(search_of(Neighbours(k=2)), Log())
+    read = task.placed(cover, by_meaning(DIMENSION), 0) if narrowed else task.search_cell(search_of(Neighbours(k=2)), Log())
     with pytest.raises(ContractError) as raised:
         list(read(batch.drop_columns(["cell"]) if narrowed else batch for batch in cell_with(vector)))
     assert said in str(raised.value)
