@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench-embed bench-neighbours airflow clean
+.PHONY: help setup demo test bench-embed bench-neighbours bench-quality airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -81,6 +81,9 @@ test: setup ## style, types and tests
 
 bench-embed: setup ## the encoder beside sentence-transformers itself (DATA, ITEMS, SYSTEMS, REPEATS)
 	@.venv/bin/python -m tests.benchmarks.embed $(BENCH_OPTIONS)
+
+bench-quality: setup ## whether the neighbours are right: known pairs found, by meaning, by spelling, and fused (DATA, ROWS)
+	@.venv/bin/python -m tests.benchmarks.quality $(BENCH_OPTIONS)
 
 bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DATA, ROWS, SYSTEMS, REPEATS; PLOT=file.png)
 	@$(UV) sync --quiet --frozen --inexact --group bench

@@ -36,6 +36,7 @@ columns = {{ id = "id", title = "title" }}
 [neighbours]
 k = {K}
 slack = 0
+weights = {{ lexical = 0, codes = 0 }}
 [spark]
 master = "local[{THREADS}]"
 """
