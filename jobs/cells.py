@@ -114,10 +114,11 @@ def narrowed(vectors: Vectors) -> npt.NDArray[np.void]:
 
 
 def widened(narrow: npt.NDArray[np.uint8]) -> Vectors:
-    """(n, d) float32 of unit length from the bytes of `narrowed` (n, 4 + 2 d) uint8."""
+    """(n, d) float32 of unit length, or zero, from the bytes of `narrowed` (n, 4 + 2 d) uint8."""
     record = narrow.view(_record((narrow.shape[1] - 4) // 2))[:, 0]
     vectors = record["values"].astype(np.float32) * (record["scale"][:, None] / LARGEST)
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 def _record(dimension: int) -> np.dtype[np.void]:

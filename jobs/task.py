@@ -61,8 +61,11 @@ def unpacked(nodes: "pa.RecordBatch", size: int | None = None) -> npt.NDArray[np
 
 
 def refuse_unsound(vectors: Vectors, members: "pa.Array") -> None:
-    """Raises ContractError naming an item whose vector is not of unit length; the zero vectors of items without text never get here."""
-    bad = np.flatnonzero(~(np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < 2e-3))  # written so that nan is bad too
+    """Raises ContractError naming an item whose vector is neither of unit length nor zero, as it is where the encoder knows nothing of a
+    text."""
+    sound = np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < 2e-3  # nan is not
+    bad = np.flatnonzero(~sound)
+    bad = bad[vectors[bad].any(axis=1)]
     if len(bad):
         raise ContractError(
             f"the vector of item {members[int(bad[0])].as_py()[0]} is not of unit length, nor those of {len(bad) - 1} others",

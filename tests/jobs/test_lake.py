@@ -1,5 +1,6 @@
 """What a write guarantees: one commit or nothing, the declared schema, no emptied night, no mixture of two writers."""
 
+from dataclasses import replace
 from datetime import date
 from threading import Barrier, Thread
 from typing import TYPE_CHECKING
@@ -48,6 +49,19 @@ def test_a_night_is_not_emptied_by_mistake(lake: Lake, night: Night) -> None:
     with pytest.raises(ContractError, match="audit_results of 2026-01-05 would be emptied"):
         lake.replace(AUDIT_RESULTS, checks(lake, night), night)
     assert names(lake, night) == ["a"]
+
+
+def test_a_table_of_an_earlier_version_is_extended(lake: Lake, night: Night) -> None:
+    """Its rows stay, and what it did not hold is null in them."""
+    earlier = [replace(c, type="struct<semantic:float>") if c.name == "parts" else c for c in CURRENT_NEIGHBOURS.columns]
+    before = replace(CURRENT_NEIGHBOURS, columns=tuple(earlier))
+    lake.create(before)
+    lake.append(before, lake.frame(before, [("a", 1, "b", 0.5, {"semantic": 0.5}, "model")]), night)
+    with pytest.raises(ContractError, match="parts is struct<semantic:float>, declared struct<semantic:float,lexical:float,codes:float>"):
+        lake.read(CURRENT_NEIGHBOURS)
+    assert lake.extend(CURRENT_NEIGHBOURS)
+    assert [row["parts"].asDict() for row in lake.read(CURRENT_NEIGHBOURS).collect()] == [{"semantic": 0.5, "lexical": None, "codes": None}]
+    assert not lake.extend(CURRENT_NEIGHBOURS)
 
 
 def test_every_difference_of_a_schema_is_told(lake: Lake, night: Night) -> None:
