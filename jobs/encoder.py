@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from jobs.batch import Batch, rows_of_batches
 from jobs.errors import ToolchainError
 
 if TYPE_CHECKING:
@@ -83,29 +84,6 @@ class Encoded:
     tokens: int = 0
     padding: int = 0
     truncated: int = 0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Texts that are computed at once: their `places` among all texts, the `lengths` of their tokens, and the library's `features`:
-    lists of a list for each text, and what is the `same` for all of them."""
-
-    places: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
-    truncated: int
-    features: dict[str, list[list[int]]]
-    same: dict[str, Any]
-
-    @property
-    def size(self) -> int:
-        return len(self.lengths) * int(self.lengths.max())
-
-    def halves(self) -> "list[Batch]":
-        middle = len(self.places) // 2
-        return [
-            replace(self, places=self.places[half], lengths=self.lengths[half], features={k: v[half] for k, v in self.features.items()})
-            for half in (slice(middle), slice(middle, None))
-        ]
 
 
 @dataclass(frozen=True)
@@ -182,16 +160,6 @@ class Encoder:
             found = self.model(batch_to_device({**padded, **batch.same}, torch.device(self.device)))["sentence_embedding"]
             unit = torch.nn.functional.normalize(found[:, : self.dimension].float(), dim=1)
             return np.asarray(unit.cpu().numpy())
-
-
-def rows_of_batches(lengths: npt.NDArray[np.int64], batch_tokens: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Positions by falling length, cut so that rows × longest row ≤ `batch_tokens` (a single longer row is a batch of its own)."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = max(1, batch_tokens // max(1, int(lengths[order[start]])))
-        yield order[start : start + rows]
-        start += rows
 
 
 def _reads_tokens(model: "SentenceTransformer") -> bool:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jobs import encoder
 from jobs.errors import ToolchainError
@@ -112,13 +110,6 @@ def test_tokens_are_counted_and_only_what_is_left_out_is_truncated(tiny_model: P
     assert found.tokens == 5 + 3 * tiny_encoder.LIMIT
     assert found.padding == tiny_encoder.LIMIT - 5
     assert found.truncated == 2
-
-
-@given(st.lists(st.integers(1, 300), max_size=50))
-def test_batches_hold_every_row_once_and_keep_to_the_budget(lengths: list[int]) -> None:
-    cut = list(encoder.rows_of_batches(np.array(lengths, dtype=np.int64), batch_tokens=256))
-    assert sorted(row for batch in cut for row in batch) == list(range(len(lengths)))
-    assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 256 for batch in cut)
 
 
 def with_memory_for(folder: Path, tokens: int) -> encoder.Encoder:
