@@ -2,8 +2,9 @@
 
     load >> embed >> neighbours >> publish
 
-* **load** (prepare, ingest, validate, clean) reads the source files, quarantines broken rows with their reasons and cleans the rest. Fails
-  on a missing or unreadable file and on a feed with too much to refuse; the message names source, file and row.
+* **load** (prepare, ingest, validate, clean, weigh) reads the source files, quarantines broken rows with their reasons, cleans the rest and
+  counts how rare their terms are, unless that is known. Fails on a missing or unreadable file and on a feed with too much to refuse; the
+  message names source, file and row.
 * **embed** computes the vectors of texts not seen before. Vectors already stored are kept, whatever happens.
 * **neighbours** finds the k most similar items of every item and measures the recall.
 * **publish** (audit, publish) checks the night against its bounds, then makes it visible, in one commit a table. A held night fails here:

@@ -69,14 +69,15 @@ def items(vectors: Vectors, titles: pa.Array, fields: pa.Array, reading: Reading
     """Items as they are read: (n, d) vectors beside (n,) titles and all fields. A channel that weighs nothing has nothing to compare."""
     semantic, lexical, codes = reading.weights > 0
     book, silence = reading.lexicon, pa.nulls(len(vectors), pa.string())
-    spelt, coded = (titles, fields) if lexical else (silence, silence), fields if codes else silence
-    terms = book.grams_of(spelt[0]), book.grams_of(spelt[1]), book.codes_of(coded)
+    bare = pc.equal(titles, fields).fill_null(True).to_numpy(zero_copy_only=False)
+    spelt = book.grams_of(titles if lexical else silence)
+    terms = spelt, spelt if bare.all() else book.grams_of(fields if lexical else silence), book.codes_of(fields if codes else silence)
     known = np.zeros(len(vectors), dtype=np.float32)
     if semantic:
         spelling.familiar(*lexicon.encoded(titles), reading.scripts, known)
         known[~terms[1].present] = 1  # nothing else tells what they are
         known[~vectors.any(axis=1)] = 0
-    return Items(vectors, known, *terms, pc.equal(titles, fields).fill_null(True).to_numpy(zero_copy_only=False))
+    return Items(vectors, known, *terms, bare)
 
 
 def signatures(of: Items, weights: Vectors) -> Vectors:
@@ -84,13 +85,14 @@ def signatures(of: Items, weights: Vectors) -> Vectors:
     semantic, lexical, codes = np.sqrt(weights)
     if not (lexical or codes):
         return of.vectors
-    found = np.empty((len(of), of.vectors.shape[1] + SKETCHED), dtype=np.float32)
+    found = np.empty((len(of), (of.vectors.shape[1] if semantic else 0) + SKETCHED), dtype=np.float32)
     for start in range(0, len(of), AT_ONCE[1]):
         rows = slice(start, start + AT_ONCE[1])
         part = of[rows]
         spelt = _unit(part.titles.sketched(SKETCHED, GRAMS) + part.fields.sketched(SKETCHED, GRAMS))
+        sketch = spelt * lexical + part.codes.sketched(SKETCHED, CODES) * codes
         meant = part.vectors * (semantic * np.sqrt(part.known[:, None]))
-        found[rows] = _unit(np.hstack([meant, spelt * lexical + part.codes.sketched(SKETCHED, CODES) * codes]))
+        found[rows] = _unit(np.hstack([meant, sketch]) if semantic else sketch)
     return found
 
 

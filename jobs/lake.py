@@ -70,6 +70,8 @@ class Lake:
 
     def extend(self, table: Table) -> bool:
         """Adds to a table of an earlier version the parts of structs that it lacks; they are null in its rows. True if it lacked any."""
+        if not any(column.type.startswith("struct") for column in table.columns):
+            return False
         stored = {field.name: field.dataType for field in self.spark.read.format("delta").load(self.path(table)).schema.fields}
         declared = cast("StructType", StructType.fromDDL(table.ddl)).fields
         lacking = [
@@ -194,7 +196,10 @@ class Lake:
             f"{name} is {actual[name]}, declared {kind}" for name, kind in expected.items() if name in actual and actual[name] != kind
         ]
         if faults:
-            raise ContractError(f"{table.name}: {'; '.join(faults)}", "make the frame or the stored table agree with jobs/tables.py")
+            raise ContractError(
+                f"{table.name}: {'; '.join(faults)}",
+                "run `shelfmates prepare`, which extends tables of earlier versions; else make the two agree with jobs/tables.py",
+            )
 
 
 def check_writable(root: str) -> None:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from jobs import spelling
 from jobs.script import CODE_POINTS
 
+VERSION = 1  # of what a term is, its bucket included: counts of another one are of no use
 BUCKETS = 2**20  # few terms share one: a million names of foods have some millions of grams, most of them once
 BYTES_AT_ONCE = 2**22  # of text: the loops are given room for three terms a byte
 DENSE = (  # code points of scripts that write no spaces
@@ -100,10 +101,13 @@ class Lexicon:
         return self._terms(texts, spelling.codes, self.codes)
 
     def _terms(self, texts: pa.Array, read: Read, frequencies: Counts) -> Terms:
-        lengths, buckets, counts = map(np.concatenate, zip(*_read(texts, read), strict=True))
+        whole = np.float32(1 + self.texts)
+        parts = [
+            (lengths, buckets, (1 + np.log(counts, dtype=np.float32)) * (1 + np.log(whole / (1 + frequencies[buckets]).astype(np.float32))))
+            for lengths, buckets, counts in _read(texts, read)
+        ]
+        lengths, buckets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
         bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        rarity = 1 + np.log((1 + self.texts) / (1 + frequencies[buckets]), dtype=np.float32)
-        weights = (1 + np.log(counts, dtype=np.float32)) * rarity
         spelling.normalise(bounds, weights)
         return Terms(bounds, buckets, weights)
 
@@ -120,6 +124,17 @@ def counted(texts: pa.Array) -> Lexicon:
     return Lexicon(len(texts), frequencies(spelling.grams), frequencies(spelling.codes))
 
 
+def named(reading: str) -> str:
+    """What a lexicon was counted of: the fields that were read, and what a term is."""
+    return f"{reading}; terms of version {VERSION}"
+
+
+def fitting_sql(reading: str, texts: int) -> str:
+    """SQL of the stored lexicons that fit a catalogue of so many texts. A rarity is a logarithm: it changes little before there are half or
+    twice as many."""
+    return f"reading = '{named(reading)}' AND texts < 2 * {texts} AND 2 * texts > {texts}"
+
+
 def encoded(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Counts]:
     """The bytes of UTF-8 texts, and where each one begins and the last one ends; as Arrow holds them."""
     whole = pa.concat_arrays(texts.chunks) if isinstance(texts, pa.ChunkedArray) else texts
@@ -130,10 +145,11 @@ def encoded(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Counts]:
 
 def _read(texts: pa.Array, read: Read) -> Iterator[tuple[Bounds, Counts, Counts]]:
     """Of some texts after others: how many terms each has; their buckets; their counts in the text."""
-    data, offsets = encoded(pc.utf8_normalize(pc.utf8_lower(texts), form="NFD"))
+    lowered = pc.replace_substring(pc.replace_substring(pc.utf8_lower(texts), "ς", "σ"), "ß", "ss")  # in capitals Σ and SS
+    data, offsets = encoded(pc.utf8_normalize(lowered, form="NFD"))
     start = 0
     while start == 0 or start < len(offsets) - 1:
-        stop = max(start + 1, int(np.searchsorted(offsets, offsets[start] + BYTES_AT_ONCE, side="right")) - 1)
+        stop = max(start + 1, int(np.searchsorted(offsets, int(offsets[start]) + BYTES_AT_ONCE, side="right")) - 1)
         part = offsets[start : stop + 1]
         bounds = np.zeros(max(1, len(part)), dtype=np.int64)
         buckets, counts = (np.empty(3 * int(part[-1] - part[0]) + 1, dtype=np.int32) for _ in range(2))

@@ -105,7 +105,7 @@ def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
 def with_vectors(nodes: DataFrame, vectors: DataFrame) -> DataFrame:
     """NODE rows; of a text that has been stored twice, two."""
     texts = "title", "fields"
-    key, same = F.xxhash64("content_hash", *texts).alias("key"), F.xxhash64("vector", *(F.lower(text) for text in texts)).alias("print")
+    key, same = F.xxhash64("content_hash", *texts).alias("key"), F.xxhash64("vector", *texts).alias("print")
     whole = nodes.join(vectors.select("content_hash", "vector"), "content_hash", "left")
     return whole.select("block", "source", "members", key, same, *texts, "vector")
 
@@ -282,17 +282,18 @@ def recall(
     return (float(counted.mean()) if len(counted) else 1.0), len(counted)
 
 
-def reading_of(lake: Lake, settings: Settings, folder: Path, dimension: int) -> fusion.Reading:
-    """How the night's items are read. Raises ContractError if no lexicon has been counted of what the settings name."""
+def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, dimension: int) -> tuple[fusion.Reading, str]:
+    """How the night's items are read, and the lexicon's id. Raises ContractError if no lexicon has been counted that fits them."""
     weights = np.array(settings.neighbours.weights.scaled, dtype=np.float32)
-    scripts = script.weights(script.known_to(folder))
+    scripts = script.weights(script.known_to(folder) if weights[0] and weights[1] else {})
     if not weights[1:].any():
-        return fusion.Reading(weights, lexicon.counted(pa.array([], pa.string())), scripts, dimension)
-    newest = lake.read(LEXICONS, F.col("reading") == settings.weigh.reading).orderBy(F.desc("counted_at")).head()
+        return fusion.Reading(weights, lexicon.counted(pa.array([], pa.string())), scripts, dimension), ""
+    texts, reading = nodes.select("fields").distinct().count(), settings.weigh.reading
+    newest = lake.read(LEXICONS, lexicon.fitting_sql(reading, texts)).orderBy(F.desc("counted_at")).head()
     if newest is None:
-        raise ContractError(f"there is no lexicon of {settings.weigh.reading}", "run weigh for this date first")
+        raise ContractError(f"there is no lexicon of {reading} for {texts:,} texts", "run weigh for this date first")
     counts = (np.frombuffer(newest[name], dtype="<i4") for name in ("grams", "codes"))
-    return fusion.Reading(weights, lexicon.Lexicon(newest["texts"], *counts), scripts, dimension)
+    return fusion.Reading(weights, lexicon.Lexicon(newest["texts"], *counts), scripts, dimension), newest["lexicon_id"]
 
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
@@ -307,13 +308,15 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             nodes = nodes_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh).persist()
             return nodes, counted(nodes, night)
 
-        def reading() -> fusion.Reading:
-            one = vectors.select("dimension").head()
-            if one is None:
-                raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
-            return reading_of(lake, settings, folder, one["dimension"])
-
-        (nodes, grouped), read_as, _ = at_once(nodes_and_groups, reading, lambda: lake.delete(AUDIT_RESULTS, night, night.verdict))
+        (nodes, grouped), one, *_ = at_once(
+            nodes_and_groups,
+            vectors.select("dimension").head,
+            lambda: lake.delete(AUDIT_RESULTS, night, night.verdict),
+            lambda: lake.read(STAGED_NEIGHBOURS),  # what cannot be written is told before it is searched for
+        )
+        if one is None:
+            raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
+        read_as, lexicon_id = reading_of(lake, settings, folder, nodes, one["dimension"])
         speaking = nodes.where(F.col("content_hash") != BLANK)
         asked = sampled(speaking, how)
     heard = [row for row in grouped if not row["blank"]]
@@ -328,7 +331,9 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             in_cells.setdefault(row["node"], []).append(row["item_id"])
     with progress(spark, "neighbours", total, "items"):
         found = pairs(speaking, vectors, sizes, covers, in_cells, read_as, how, misses, log)
-        lake.replace(STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=True)  # coverage tells: a look would search twice
+        lake.replace(
+            STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=True, note={"lexicon_id": lexicon_id}
+        )  # coverage tells: a look would search twice
     for *_, best in log.value:
         true |= best
     if missed := {item for items in in_cells.values() for item in items} - true.keys():

@@ -1,4 +1,4 @@
-"""Creates every table with its constraints, once, and extends those of earlier versions. Costs one look per table afterwards.
+"""Creates every table with its constraints, once, and extends those of earlier versions. Costs a look or two per table afterwards.
 
 Two first runs at the same moment cannot race: the second finds the table made.
 """

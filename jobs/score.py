@@ -24,19 +24,24 @@ def _clear(table, terms, row):  # type: ignore[no-untyped-def]
         table[terms[1][place]] = 0
 
 
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
-def _looked_up(table, terms, row, other):  # type: ignore[no-untyped-def]
-    """The cosine of the row that is spread over the table and another one; nan where either is empty."""
-    bounds, buckets, weights = terms
-    if bounds[row] == bounds[row + 1] or bounds[other] == bounds[other + 1]:
-        return np.nan
+@njit(nogil=True, cache=True, fastmath=True)  # not inlined: it would lose its own mathematics
+def _sum(table, buckets, weights, start, stop):  # type: ignore[no-untyped-def]
     total = 0.0
-    for place in range(bounds[other], bounds[other + 1]):
+    for place in range(start, stop):
         total += np.float64(table[buckets[place]]) * np.float64(weights[place])
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
+@njit(nogil=True, cache=True, inline="always")
+def _looked_up(table, terms, row, other):  # type: ignore[no-untyped-def]
+    """The cosine of the row that is spread over the table and another one; nan where either is empty."""
+    bounds = terms[0]
+    if bounds[row] == bounds[row + 1] or bounds[other] == bounds[other + 1]:
+        return np.nan
+    return _sum(table, terms[1], terms[2], bounds[other], bounds[other + 1])
+
+
+@njit(nogil=True, cache=True, fastmath=True)
 def _cosine(vectors, row, other):  # type: ignore[no-untyped-def]
     total = 0.0
     for column in range(vectors.shape[1]):

@@ -31,10 +31,11 @@ Rows = npt.NDArray[np.int64]
 
 NODE = "block string, source string, members array<string>, key bigint, print bigint, title string, fields string, vector binary"
 CELL = f"cell int, {NODE}"
-# Candidates whose similarities are computed exactly, times the neighbours that are kept; and where sampled items show that these were too
+# Candidates whose similarities are computed exactly, times the neighbours that are kept; and where a pilot sample shows that these were too
 # few. So many are not searched for but found by comparing all signatures.
 CANDIDATES = (4, 16)
-ENOUGH = 100  # sampled items: by fewer a recall cannot be judged
+ENOUGH = 100  # items: by fewer a recall cannot be judged
+ROUNDING = 1e-5  # between two ways to compute a similarity
 TRUE = "item int, node string, similarity float, copies int"
 
 
@@ -86,7 +87,7 @@ def placed(cover: cells.Cover, reading: fusion.Reading, first_cell: int) -> "Tas
     def place(batches: "Batches") -> "Batches":
         import pyarrow as pa
 
-        for batch in batches:
+        for batch in filter(len, batches):
             nodes = read(batch, reading)
             own = cells.cells_of(fusion.signatures(nodes, reading.weights), cover.leaders, cover.overlap)
             narrow = np.ascontiguousarray(cells.narrowed(nodes.vectors)).view(np.uint8)
@@ -170,7 +171,7 @@ def search_cell(search: Search, log: Any) -> "Task":
         vectors = _vectors(received, order[first], narrow=number >= search.narrow)
         refuse_unsound(vectors, known["members"].take(first))
         compared = fusion.items(vectors, known["title"].take(first), known["fields"].take(first), search.reading)
-        labels = source[first] if search.how.across else None
+        labels, known = source[first] if search.how.across else None, known.drop_columns(["title", "fields"])
         del received, cell  # the vectors, as they came
         found: list[pa.Table] = []
         rounds, true = 0, dict[str, Vectors]()
@@ -218,7 +219,7 @@ def search_block(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from jobs import knn  # with torch and compiled kernels, which only the workers that search should pay for
+    from jobs import knn  # with torch, which only the workers that search should pay for
     from jobs.pool import workers
 
     kept, weights, every = search.kept, search.reading.weights, np.arange(len(compared))
@@ -228,20 +229,25 @@ def search_block(
     asked = [(int(kind[n]), item) for n, node in enumerate(block["node"].to_pylist()) for item in search.asked.get(node, ())]
     queries = np.unique(np.array([own for own, _ in asked], dtype=np.int64))
 
-    signatures = fusion.signatures(compared, weights)
+    signatures, sketched = fusion.signatures(compared, weights), weights[1:].any()
+    pilot = queries if len(queries) >= ENOUGH else np.unique(np.linspace(0, len(every) - 1, ENOUGH).astype(np.int64))
     with workers(search.threads) as pool:
         best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
-        for times in (1,) if signatures is compared.vectors else CANDIDATES:
+        few, many = min(CANDIDATES[0] * kept, max(knn.EXACT_K, kept)), CANDIDATES[1] * kept
+        for wide in (few, many) if sketched else (kept,):
             found = knn.nearest(
-                signatures, times * kept, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
+                signatures, wide, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
             )
             near = fusion.settled(compared, weights, found.order, found.positions, kept, pool)
-            recall = measure.recall_of_items(list(near.similarities[queries]), list(similarity), search.how.k)
-            if len(queries) < ENOUGH or np.nanmean(recall) >= search.promised:
+            if not sketched or wide == many or wide >= len(every):
+                break
+            truth = similarity if pilot is queries else fusion.nearest_of(compared, weights, pilot, search.how.k, labels, pool)[1]
+            recall = measure.recall_of_items(list(near.similarities[pilot]), list(truth - ROUNDING), search.how.k)
+            if np.nanmean(recall) >= search.promised:
                 break
         if labels is None:  # else no item of its own source counts, and those that read the same neither
             near = fusion.settled(compared, weights, every, every[:, None].astype(np.int32), 1, pool).before(near)
-            best = np.column_stack([queries.astype(np.int32), best])
+            best = np.column_stack([near.positions[queries, 0], best])
             similarity = np.column_stack([near.similarities[queries, 0], similarity])
 
     row, name, pair = cells.expanded(near.positions, near.similarities, kind_of_name, place, kept + 1)

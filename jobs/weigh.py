@@ -1,7 +1,8 @@
 """Counts the lexicon: in how many texts of the catalogue each term stands, which decides what it weighs.
 
-A lexicon is kept, so that a product has the same similarities tomorrow whatever else is sold by then, until the catalogue has half or twice
-as many texts: then it is counted anew. What a term is is not decided here but in `lexicon`. Some five seconds for a million short texts.
+A lexicon is kept, so that a product has the same similarities tomorrow whatever else is sold by then. Only of a catalogue that has half or
+twice as many texts as all that were counted it is counted anew. What a term is is decided in `lexicon`. Some five seconds for a million
+short texts.
 """
 
 import hashlib
@@ -25,7 +26,6 @@ from jobs.tables import CLEAN_ITEMS, LEXICONS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TIMES = 2  # as many texts, or as few, as the lexicon's: rarities are logarithms, and change little before
 COUNTED = "channel string, bucket int, texts int"
 
 
@@ -48,8 +48,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     total = texts.count()
     if total == 0:
         raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")
-    kept = lake.read(LEXICONS, F.col("reading") == reading).orderBy(F.desc("counted_at")).select("lexicon_id", "texts").head()
-    if kept is not None and kept["texts"] / TIMES < total < kept["texts"] * TIMES:
+    kept = lake.read(LEXICONS, lexicon.fitting_sql(reading, total)).orderBy(F.desc("counted_at")).select("lexicon_id", "texts").head()
+    if kept is not None:
         texts.unpersist()
         return Counts(total, 0, "lexicons", note=f"{kept['lexicon_id']} of {kept['texts']:,} texts stays")
     frequencies = {channel: np.zeros(lexicon.BUCKETS, dtype="<i4") for channel in ("grams", "codes")}
@@ -59,6 +59,6 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         of[mine["bucket"].to_numpy()] = mine["texts"].to_numpy()
     texts.unpersist()
     grams, codes = (of.tobytes() for of in frequencies.values())
-    lexicon_id = hashlib.sha256(b"\n".join([reading.encode(), str(total).encode(), grams, codes])).hexdigest()[:12]
-    lake.append(LEXICONS, lake.frame(LEXICONS, [(lexicon_id, datetime.now(UTC), reading, total, grams, codes)]), night)
+    lexicon_id = hashlib.sha256(b"\n".join([lexicon.named(reading).encode(), str(total).encode(), grams, codes])).hexdigest()[:12]
+    lake.append(LEXICONS, lake.frame(LEXICONS, [(lexicon_id, datetime.now(UTC), lexicon.named(reading), total, grams, codes)]), night)
     return Counts(total, 1, "lexicons", note=f"{lexicon_id} of {total:,} texts")

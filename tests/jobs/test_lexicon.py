@@ -81,6 +81,12 @@ def test_case_accents_and_joiners_do_not_count() -> None:
     assert whole.grams_of(pa.array(TEXTS)).present.tolist() == [True, True, False, True, True, True, True, False, True]
 
 
+def test_capitals_that_become_other_letters() -> None:
+    texts = pa.array(["ΚΑΦΕΣ", "καφες", "STRASSE", "straße"])
+    spelt = lexicon.counted(texts).grams_of(texts)
+    assert spelt.products(spelt)[[0, 2], [1, 3]] == pytest.approx(1)
+
+
 def test_korean_is_read_by_its_letters() -> None:
     texts = pa.array(["한국어", "한국의", "가방"])
     spelt = lexicon.counted(texts).grams_of(texts)

@@ -128,7 +128,9 @@ def test_meaning_spelling_and_codes_are_fused(
 
 def test_without_a_lexicon_spelling_cannot_be_compared(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     how = settings("").model_copy(update={"neighbours": Neighbours(), "weigh": Weigh(max_characters=77)})
-    with pytest.raises(ContractError, match=r"there is no lexicon of title, brand, model, description; 77 characters\n  → run weigh"):
+    with pytest.raises(
+        ContractError, match=r"there is no lexicon of title, brand, model, description; 77 characters for 1 texts\n  → run weigh"
+    ):
         stage(lake, how, night, [clean_item(night, "a", TITLES[0])])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import cells, knn, neighbour_list, task
+from jobs import cells, fusion, knn, lexicon, neighbour_list, script, task
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
 from tests.readings import by_meaning
@@ -28,16 +28,18 @@ class Log:
         self.told += entries
 
 
-def batches_of(members: list[list[str]], vectors: np.ndarray, size: int = 700, **columns: Any) -> list[pa.RecordBatch]:
-    """CELL rows; texts of one vector have one print."""
+def batches_of(
+    members: list[list[str]], vectors: np.ndarray, size: int = 700, texts: list[str] | None = None, **columns: Any
+) -> list[pa.RecordBatch]:
+    """CELL rows; those of one vector have one print."""
     stored = [vector.astype("<f4").tobytes() for vector in vectors]
     same = {"cell": pa.array(np.zeros(len(members), np.int32)), "block": [""] * len(members), "source": ["shop"] * len(members)}
     prints = pa.array([hash(vector) for vector in stored], pa.int64())
     keys = pa.array([zlib.crc32(names[0].encode()) for names in members], pa.int64())
-    silence = pa.nulls(len(members), pa.string())
-    texts = {"members": pa.array(members), "key": keys, "print": prints, "title": silence, "fields": silence}
-    texts["vector"] = pa.array(stored, pa.binary())
-    table = pa.table(same | columns | texts)
+    spelt = pa.array(texts or [None] * len(members), pa.string())
+    nodes = {"members": pa.array(members), "key": keys, "print": prints, "title": spelt, "fields": spelt}
+    nodes["vector"] = pa.array(stored, pa.binary())
+    table = pa.table(same | columns | nodes)
     return table.to_batches(size)
 
 
@@ -190,6 +192,24 @@ def test_narrowed_vectors_are_widened_in_their_cells() -> None:
     for item, pairs in expected.items():
         assert [name for _, name, _ in found[item]] == [name for _, name, _ in pairs]
         assert [value for *_, value in found[item]] == pytest.approx([value for *_, value in pairs], abs=1e-4)
+
+
+@pytest.mark.parametrize(("k", "searched"), [(20, [64]), (8, [32, 128])])
+def test_candidates_are_searched_for_and_more_of_them_where_they_were_too_few(
+    monkeypatch: pytest.MonkeyPatch, k: int, searched: list[int]
+) -> None:
+    """Of 8 neighbours nearly all have to be found: four times as many candidates are too few, for sketches of 16 numbers."""
+    monkeypatch.setattr(knn, "EXACT_ROWS", 500)
+    monkeypatch.setattr(fusion, "SKETCHED", 256 if k == 20 else 16)
+    random, asked_for, nearest = np.random.default_rng(13), [], knn.nearest
+    monkeypatch.setattr(knn, "nearest", lambda vectors, wide, **how: asked_for.append(wide) or nearest(vectors, wide, **how))
+    titles = [" ".join(f"word{w}" for w in random.integers(0, 400, 4)) for _ in range(ROWS)]
+    vectors, weights = families(random), np.array([0.5, 0.5, 0], np.float32)
+    reading = fusion.Reading(weights, lexicon.counted(pa.array(titles)), np.ones(script.CODE_POINTS, np.float32), DIMENSION)
+    cell = batches_of([[f"i{n:04}"] for n in range(ROWS)], vectors, texts=titles)
+    how = search_of(Neighbours(k=k, slack=0), reading=reading, promised=0.5 if k == 20 else 0.999)
+    list(task.search_cell(how, Log())(iter(cell)))
+    assert asked_for == searched
 
 
 @pytest.mark.parametrize("narrowed", [False, True])

@@ -36,7 +36,9 @@ def test_every_text_is_counted_once(lake: Lake, settings_of: Callable[[str], Set
     items += [clean_item(night, "d", "Red shoe", description="red shoe of 12 oz", brand="Acme"), clean_item(night, "m", "lamp", model="x9")]
     assert weighed(lake, settings_of(MINIMAL), night, items).endswith("of 20 texts")
     stored = lake.read(LEXICONS).collect()
-    assert [(row["reading"], row["texts"]) for row in stored] == [("title, brand, model, description; 1000 characters", 20)]
+    assert [(row["reading"], row["texts"]) for row in stored] == [
+        ("title, brand, model, description; 1000 characters; terms of version 1", 20)
+    ]
     expected = lexicon.counted(pa.array([*TITLES, "Acme red shoe of 12 oz", "lamp x9"]))
     np.testing.assert_array_equal(np.frombuffer(stored[0]["grams"], "<i4"), expected.grams)
     np.testing.assert_array_equal(np.frombuffer(stored[0]["codes"], "<i4"), expected.codes)
@@ -47,12 +49,13 @@ def test_a_lexicon_stays_until_the_catalogue_is_another_one(lake: Lake, settings
     first = weighed(lake, settings_of(MINIMAL), night, items)
     assert weighed(lake, settings_of(MINIMAL), night, items[:12]) == f"{first} stays"
     assert weighed(lake, settings_of(MINIMAL), night, items[:9]).endswith("of 9 texts")
+    assert weighed(lake, settings_of(MINIMAL), night, items) == f"{first} stays"  # a smaller night between two does not count
     assert lake.read(LEXICONS).count() == 2
     weighed(lake, settings_of(MINIMAL + "[weigh]\nfields = []\n"), night, items[:9])
     assert sorted(row["reading"] for row in lake.read(LEXICONS).collect()) == [
-        "title, brand, model, description; 1000 characters",
-        "title, brand, model, description; 1000 characters",
-        "title; 1000 characters",
+        "title, brand, model, description; 1000 characters; terms of version 1",
+        "title, brand, model, description; 1000 characters; terms of version 1",
+        "title; 1000 characters; terms of version 1",
     ]
 
 
