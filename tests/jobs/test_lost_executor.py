@@ -66,6 +66,7 @@ def test_an_executor_lost_while_it_searches_changes_nothing(
 ) -> None:
     """The executor has searched a cell before it dies. What it had found is lost, so that cell is searched twice, and counted once."""
     how = MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 5\nslack = 3\ncell_rows = 1000\nrecall_sample = 200\n'
+    how += "weights = { lexical = 0, codes = 0 }\n"
     fill(lake, tiny_model)
     undisturbed = neighbours.run(lake.spark, lake, settings_of(how), NIGHT).figures
     expected = staged(lake)
