@@ -140,7 +140,7 @@ class Neighbours(_Section):
     block_by: tuple[Literal["source", "category", "brand", "currency"], ...] = ()  # pairs never cross these
     across: Literal["source"] | None = None  # "source": only neighbours from other sources
     weights: Weights = Weights()
-    cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: about 12 kB each of 384 dimensions, and its time
+    cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: by estimate 12 kB each of 384 dimensions, and its time
     recall_sample: Annotated[int, Field(ge=1)] = 1000  # items checked against exact search every night
     seed: int = 0
 
