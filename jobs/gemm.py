@@ -1,12 +1,12 @@
 """Matrix products in the precision that is fastest on this CPU.
 
-CPUs multiply 8-bit integers (VNNI, AMX) or bfloat16 (AMX) several times as fast as float32; where they can't, they emulate it and are
-slower. Which kind this is is measured, once a process. Unit vectors lose little: in 8 bits a product is off by 0.4 units, about 0.001
-where no component is larger than 0.3.
+CPUs multiply 8-bit integers (VNNI, AMX, and AVX2 by `int8`) or bfloat16 (AMX) several times as fast as float32; where they can't, they
+emulate it and are slower. Which kind this is is measured, once a process. Unit vectors lose little: in 8 bits a product is off by 0.4
+units, about 0.002.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jobs import int8
 from jobs.lanes import LANES
+
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 ROWS, COLUMNS = 512, 1024  # of one product: 2 MB of similarities, near what the second cache of a core holds; multiples of LANES
 DIMENSION, REPEATS = 384, 5  # a product of 0.4 GFLOP, as large as the search's own: 1 to 4 ms in float32
 EMULATED = 0.1  # seconds: a CPU that takes so long for a product, twice, need not be asked again
 WORTH = 1.5  # times as fast as float32 it has to be: where the two are near each other, noise would choose, and float32 is exact
-LARGEST = 127  # of 8 bits
 AT_ONCE = 1024  # rows that are narrowed in the cache
-LEAST_UNIT = 1e-4  # of 8 bits: a product in units stays below 2^30 by far, where `kernel.LOWEST` is
+LENGTH = 1.001  # of a unit vector, at most
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.006}  # how far a product of unit vectors may lie from that of `kernel.fixed_point`
 
 
@@ -56,45 +58,73 @@ class Matrix:
         """Other vectors (m, d) float32 in this precision; int8 saturates."""
         if self.values.dtype != torch.int8:
             return Matrix(vectors.to(self.values.dtype))
-        narrow = torch.empty(vectors.shape, dtype=torch.int8)
+        dimension = vectors.shape[1]
+        narrow = torch.zeros(len(vectors), -(-dimension // int8.SIDE_BY_SIDE) * int8.SIDE_BY_SIDE, dtype=torch.int8)
         for start in range(0, len(vectors), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
-            narrow[rows] = (vectors[rows] / self.unit).round_().clamp_(-LARGEST, LARGEST)
+            narrow[rows, :dimension] = (vectors[rows] / self.unit).round_().clamp_(-int8.LARGEST, int8.LARGEST)
         return Matrix(narrow, self.unit)
 
     @property
     def rounding(self) -> float:
-        """How far a product of two unit vectors may lie from that of `kernel.fixed_point`: of int8 five standard deviations."""
-        return ROUNDING.get(self.values.dtype, 2 * self.unit)
+        """How far a product of two unit vectors may lie from that of `kernel.fixed_point`: of int8 six standard deviations."""
+        return ROUNDING.get(self.values.dtype, 2.5 * self.unit)
 
 
 def matrix(vectors: torch.Tensor, precision: torch.dtype) -> Matrix:
-    """vectors (n, d) float32 in the precision; of int8 one unit is what holds their largest component."""
-    unit = max(*(abs(end.item()) / LARGEST for end in vectors.aminmax()), LEAST_UNIT) if precision == torch.int8 and len(vectors) else 1.0
+    """vectors (n, d) float32 in the precision; int8 holds their largest component."""
+    unit = 1.0
+    if precision == torch.int8:
+        unit = LENGTH / int8.longest(vectors.shape[1])
+        if len(vectors):
+            unit = max(unit, *(abs(end.item()) / int8.LARGEST for end in vectors.aminmax()))
     return Matrix(torch.empty(0, dtype=precision), unit).like(vectors)
 
 
 def multiplied(queries: Matrix, targets: Matrix) -> torch.Tensor:
-    """(q, t) int32 of int8, else float32: inner products in units of the two matrices."""
+    """(q, t) int32 of int8, else float32: inner products in units of the two matrices, each of a multiple of LANES rows."""
     if queries.values.dtype == torch.int8:
-        return torch._int_mm(queries.values, targets.values.T)
+        return _int8()(queries.values, targets.values)
     return (queries.values @ targets.values.T).float()
 
 
-def seconds(precision: torch.dtype) -> float:
-    """The best of a few products of random matrices; infinite where they are wrong: some CPUs' 8-bit sums overflow."""
-    exact = torch.randint(-LARGEST, LARGEST + 1, (COLUMNS, DIMENSION)).float()
-    narrow = Matrix(exact.to(precision))
+def _by_torch(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch._int_mm(queries, targets.T)
+
+
+def _by_avx2(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(int8.multiplied(queries.numpy(), targets.numpy()))
+
+
+@lru_cache(maxsize=1)
+def _int8() -> Product:
+    """What multiplies 8-bit integers: of torch (VNNI, AMX) and AVX2 the faster here. Both are exact, so nothing else depends on it."""
+    return min([_by_torch, _by_avx2] if int8.HERE else [_by_torch], key=lambda product: _seconds(product, _sample(torch.int8).values))
+
+
+def _sample(precision: torch.dtype) -> Matrix:
+    return matrix(torch.nn.functional.normalize(torch.randn(COLUMNS, DIMENSION)), precision)
+
+
+def _seconds(product: Product, values: torch.Tensor) -> float:
+    """The best of a few products."""
     times = []
     for _ in range(1 + REPEATS):  # the first one compiles
         began = time.perf_counter()
-        found = multiplied(narrow[:ROWS], narrow)
+        product(values[:ROWS], values)
         times.append(time.perf_counter() - began)
         if len(times) > 1 and min(times) > EMULATED:
             break
-    if precision == torch.int8 and not torch.equal(found.float(), exact[:ROWS] @ exact.T):
-        return float("inf")
     return min(times[1:])
+
+
+def seconds(precision: torch.dtype) -> float:
+    """What a product takes; infinite where it is wrong: some CPUs' 8-bit sums overflow."""
+    narrow = _sample(precision)
+    exact = narrow.values[:ROWS].float() @ narrow.values.float().T
+    if precision == torch.int8 and not torch.equal(multiplied(narrow[:ROWS], narrow).float(), exact):
+        return float("inf")
+    return _seconds(lambda queries, targets: multiplied(Matrix(queries), Matrix(targets)), narrow.values)
 
 
 @lru_cache(maxsize=1)

@@ -81,8 +81,9 @@ def _split(vectors: gemm.Matrix, slots: Rows, folds: int, most: float, random: n
     if len(slots) <= most:
         return [slots] if len(slots) > 1 else []
     pieces = 1 + int(len(slots) // (most / 2))
-    rows = vectors[slots // folds]
-    nearest_piece = gemm.multiplied(rows, _sampled(rows, pieces, random)).argmax(dim=1).numpy().astype(np.int32)
+    rows, places = vectors.filled(slots // folds), np.sort(random.choice(len(slots), pieces, replace=False))
+    products = gemm.multiplied(rows, rows.filled(places))[: len(slots), :pieces]
+    nearest_piece = products.argmax(dim=1).numpy().astype(np.int32)
     parts = [slots[own] for own in members(nearest_piece, pieces)]
     if max(len(part) for part in parts) == len(slots):  # all alike: no leader tells them apart
         parts = np.array_split(slots, pieces)

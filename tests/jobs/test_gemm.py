@@ -50,10 +50,11 @@ def test_rows_come_in_multiples(asked: int, given: int) -> None:
 
 
 def test_eight_bits_hold_the_largest_component_and_saturate_beyond() -> None:
-    narrow = gemm.matrix(torch.tensor([[0.5, -0.25], [0.0, 0.1]]), torch.int8)
-    assert narrow.values.tolist() == [[127, -64], [0, 25]]
-    assert torch.allclose(narrow.widened(), torch.tensor([[0.5, -0.25], [0.0, 0.1]]), atol=narrow.unit / 2)
-    assert narrow.like(torch.tensor([[2.0, -2.0]])).values.tolist() == [[127, -127]]
+    vectors = torch.tensor([[0.5, -0.25, 0.0], [0.0, 0.1, 0.0]])
+    narrow = gemm.matrix(vectors, torch.int8)
+    assert narrow.values.tolist() == [[79, -40, 0, 0], [0, 16, 0, 0]]  # filled up
+    assert torch.allclose(narrow.widened()[:, :3], vectors, atol=narrow.unit / 2)
+    assert narrow.like(torch.tensor([[2.0, -2.0, 0.0]])).values.tolist() == [[79, -79, 0, 0]]
 
 
 @pytest.mark.parametrize("rows", [0, 3])
@@ -79,10 +80,18 @@ def test_a_narrow_precision_has_to_be_worth_it(
 
 
 def test_sums_that_overflow_are_never_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = torch._int_mm
+    real = gemm._int8()
     assert gemm.seconds(torch.int8) < float("inf")
-    monkeypatch.setattr(torch, "_int_mm", lambda a, b: real(a, b).clamp(max=2**15))
+    monkeypatch.setattr(gemm, "_int8", lambda: lambda queries, targets: real(queries, targets).clamp(max=2**12))
     assert gemm.seconds(torch.int8) == float("inf")
+
+
+def test_both_ways_to_multiply_eight_bits_agree() -> None:
+    """The bytes of components that are no multiple of four are filled up."""
+    vectors = torch.nn.functional.normalize(torch.randn(64, 70, generator=torch.Generator().manual_seed(0)))
+    values = gemm.matrix(vectors, torch.int8).values
+    assert torch.equal(gemm._by_torch(values, values), gemm._int8()(values, values))
+    assert torch.equal(gemm._int8()(values, values).double(), values.double() @ values.double().T)
 
 
 def test_a_precision_that_is_emulated_is_measured_with_two_products(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,110 @@
+"""Matrix products of 8-bit integers on CPUs with AVX2, exact, three times as fast as float32.
+
+One instruction multiplies 32 components of one vector, unsigned, by those of another and adds neighbouring products in 16 bits. Elsewhere
+these sums are widened to 32 bits at once, which is hardly faster than float32. Here they stay in 16 bits, where sums wrap around: one that
+is small enough in the end is right whatever it was in between. And it is small enough: by the inequality of Cauchy and Schwarz a product
+of two vectors of length s, or of the same part of both, is s² at most. Adding 128 to components, to make them unsigned, costs nothing for
+the same reason: what it adds to the products of a row is known beforehand, and every sum starts from its negative.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import binding, ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+HERE = bool(binding.get_host_cpu_features().get("avx2"))
+LARGEST = 79  # component: 2 · (128 + 79) · 79 is what one instruction can add without saturating
+ROWS, COLUMNS = 4, 16  # of one tile: eight registers of sums
+SIDE_BY_SIDE = 4  # components of a column in a panel: two pairs, each of which has a sum of its own
+_BYTES, _SHORTS, _WORDS = (ir.VectorType(ir.IntType(bits), 256 // bits) for bits in (8, 16, 32))
+_ONES = ir.Constant(_SHORTS, [1] * _SHORTS.count)
+
+
+def longest(dimension: int) -> float:
+    """How long vectors of so many components may be, before they are rounded, that no sum is beyond 16 bits in the end."""
+    return math.sqrt(2**15 - 1) - math.sqrt(dimension / 2) / 2
+
+
+def _everywhere(builder: Any, word: Any, kind: ir.VectorType) -> Any:
+    """A vector of eight times this word of 32 bits."""
+    one = builder.insert_element(ir.Constant(_WORDS, ir.Undefined), word, ir.Constant(ir.IntType(32), 0))
+    return builder.bitcast(builder.shuffle_vector(one, one, ir.Constant(_WORDS, [0] * _WORDS.count)), kind)
+
+
+def _tile(typing: Any, queries: Any, row: Any, starts: Any, panel: Any, products: Any, column: Any) -> Any:
+    """products[row : row + ROWS, column : column + COLUMNS] = starts[row : row + ROWS] + queries[row : row + ROWS] @ panel.
+
+    queries (q, w), starts (q,), panel (w · COLUMNS,), products (q, t): int32, contiguous.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        def array(at: int) -> Any:
+            return context.make_array(signature.args[at])(context, builder, given[at])
+
+        def function(name: str, result: ir.VectorType, argument: ir.VectorType) -> Any:
+            kind = ir.FunctionType(result, [argument, argument])
+            return cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.avx2.{name}")  # type: ignore[no-untyped-call]
+
+        def number(value: int) -> Any:
+            return context.get_constant(types.intp, value)
+
+        multiply, widen = function("pmadd.ub.sw", _SHORTS, _BYTES), function("pmadd.wd", _WORDS, _SHORTS)
+        words, width = builder.extract_value(array(0).shape, 1), builder.extract_value(array(4).shape, 1)
+        rows = [builder.add(given[1], number(place)) for place in range(ROWS)]
+        asking = [builder.gep(array(0).data, [builder.mul(row, words)]) for row in rows]
+        parts = range(COLUMNS // _WORDS.count)
+        sums = []
+        for row in rows:
+            start = _everywhere(builder, builder.load(builder.gep(array(2).data, [row])), _SHORTS)
+            sums.append([cgutils.alloca_once_value(builder, start) for _ in parts])  # type: ignore[no-untyped-call]
+        with cgutils.for_range(builder, words) as loop:
+            first = builder.gep(array(3).data, [builder.mul(loop.index, number(COLUMNS))])
+            places = [builder.gep(first, [number(part * _WORDS.count)]) for part in parts]
+            theirs = [builder.load(builder.bitcast(place, _BYTES.as_pointer()), align=4) for place in places]
+            for query, own in zip(asking, sums, strict=True):
+                mine = _everywhere(builder, builder.load(builder.gep(query, [loop.index])), _BYTES)
+                for their, total in zip(theirs, own, strict=True):
+                    builder.store(builder.add(builder.load(total), builder.call(multiply, [their, mine])), total)
+        for row, own in zip(rows, sums, strict=True):
+            first = builder.gep(array(4).data, [builder.add(builder.mul(row, width), given[5])])
+            for part, total in zip(parts, own, strict=True):
+                place = builder.bitcast(builder.gep(first, [number(part * _WORDS.count)]), _WORDS.as_pointer())
+                builder.store(builder.call(widen, [builder.load(total), _ONES]), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(queries, types.intp, starts, panel, products, types.intp), generate
+
+
+tile: Any = intrinsic(_tile)
+
+
+@njit(nogil=True, cache=True)
+def _multiply(queries, targets, products):  # type: ignore[no-untyped-def]
+    """products (q, t) int32 of queries (q, d) and targets (t, d) int8: q a multiple of ROWS, t of COLUMNS, d of SIDE_BY_SIDE."""
+    starts = np.zeros((len(queries), 2), np.int16)
+    for row in range(len(queries)):
+        for column in range(queries.shape[1]):
+            starts[row, column // 2 % 2] -= np.int16(128) * queries[row, column]
+    asking, asked, added = queries.view(np.int32), targets.view(np.int32), starts.view(np.int32).ravel()
+    panel = np.empty(asked.shape[1] * COLUMNS, np.int32)
+    for column in range(0, len(targets), COLUMNS):
+        for place in range(COLUMNS):
+            for word in range(asked.shape[1]):
+                panel[word * COLUMNS + place] = asked[column + place, word] ^ np.int32(-0x7F7F7F80)  # adds 128 to each component
+        for row in range(0, len(queries), ROWS):
+            tile(asking, row, added, panel, products, column)
+
+
+def multiplied(queries: npt.NDArray[np.int8], targets: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+    """(q, t): the inner products of queries (q, d) and targets (t, d), contiguous.
+
+    q is a multiple of ROWS, t of COLUMNS, d of SIDE_BY_SIDE; no component beyond LARGEST, no vector beyond `longest`.
+    """
+    products = np.empty((len(queries), len(targets)), np.int32)
+    _multiply(queries, targets, products)
+    return products
