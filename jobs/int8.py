@@ -86,18 +86,24 @@ tile: Any = intrinsic(_tile)
 @njit(nogil=True, cache=True)
 def _multiply(queries, targets, products):  # type: ignore[no-untyped-def]
     """products (q, t) int32 of queries (q, d) and targets (t, d) int8: q a multiple of ROWS, t of COLUMNS, d of SIDE_BY_SIDE."""
-    starts = np.zeros((len(queries), 2), np.int16)
+    asking, asked = queries.view(np.int32), targets.view(np.int32)
+    words = asked.shape[1]
+    starts = np.empty((len(queries), 2), np.int16)
     for row in range(len(queries)):
-        for column in range(queries.shape[1]):
-            starts[row, column // 2 % 2] -= np.int16(128) * queries[row, column]
-    asking, asked, added = queries.view(np.int32), targets.view(np.int32), starts.view(np.int32).ravel()
-    panel = np.empty(asked.shape[1] * COLUMNS, np.int32)
-    for column in range(0, len(targets), COLUMNS):
-        for place in range(COLUMNS):
-            for word in range(asked.shape[1]):
-                panel[word * COLUMNS + place] = asked[column + place, word] ^ np.int32(-0x7F7F7F80)  # adds 128 to each component
-        for row in range(0, len(queries), ROWS):
-            tile(asking, row, added, panel, products, column)
+        first = second = 0
+        for column in range(0, queries.shape[1], SIDE_BY_SIDE):
+            first += queries[row, column] + queries[row, column + 1]
+            second += queries[row, column + 2] + queries[row, column + 3]
+        starts[row, 0], starts[row, 1] = -128 * first, -128 * second
+    panels = np.empty((len(targets) // COLUMNS, words * COLUMNS), np.int32)
+    for column in range(len(targets)):
+        panel, place = panels[column // COLUMNS], column % COLUMNS
+        for word in range(words):
+            panel[word * COLUMNS + place] = asked[column, word] ^ np.int32(-0x7F7F7F80)  # adds 128 to each component
+    added = starts.view(np.int32).ravel()
+    for row in range(0, len(queries), ROWS):
+        for at in range(len(panels)):
+            tile(asking, row, added, panels[at], products, at * COLUMNS)
 
 
 def multiplied(queries: npt.NDArray[np.int8], targets: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
