@@ -94,23 +94,6 @@ def nearest(
     return Neighbours(positions, similarities, met.recall, met.rounds, present[order])
 
 
-def nearest_of(vectors: Vectors, rows: Rows, k: int, *, labels: Positions | None = None, threads: int = 1) -> tuple[Positions, Vectors]:
-    """Positions (r, k) and similarities (r, k) of the k nearest of vectors[rows] among all others: the truth a search is measured by, from
-    float32 products of all pairs.
-
-    vectors (n, d) float32, rows of unit length; with `labels` (n,) int32 only those of another label count. Where there are fewer, NONE
-    and -inf.
-    """
-    whole, slots = np.require(vectors, requirements=["C", "W"]), np.arange(len(rows))
-    positions, similarities = kernel.lists(len(rows), k)
-    with workers(threads) as pool:
-        unlike = np.empty(0, dtype=np.int32) if labels is None else labels
-        met, _ = _compared(gemm.Matrix(torch.from_numpy(whole)), rows, k + MARGIN, unlike, pool)
-        _settled(whole, rows, slots, met, positions, similarities, pool)
-    similarities[positions == NONE] = -np.inf
-    return positions, similarities
-
-
 @dataclass(frozen=True)
 class _Met:
     """ids (n, k or more): the nearest that were met; order (n,): of vectors, in which those that are near each other follow each other."""

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import device, gemm, knn
+from jobs.pool import workers
 
 TIE = 1e-6  # float32 products of one pair, summed in another order
 K, ROWS, DIMENSION = 10, 4000, 48  # of the sets that are not small
@@ -155,7 +156,8 @@ def test_all_compared_is_brute_force_in_every_precision(
     monkeypatch.setattr(gemm, "fastest", lambda: precision)
     vectors = normalised(unit(1, DIMENSION, 3) + spread * unit(700, DIMENSION, 4))
     rows = np.arange(0, 700, 7)
-    positions, similarities = knn.nearest_of(vectors, rows, k, threads=2)
+    with workers(2) as pool:
+        positions, similarities = knn.exact(vectors, rows, k, np.empty(0, dtype=np.int32), pool)
     expected, best = brute(vectors, k)
     assert np.abs(similarities - best[rows]).max() < 1e-7
     if spread:
