@@ -77,7 +77,7 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 bench-embed: setup ## the encoder beside sentence-transformers itself (DATA, ITEMS, SYSTEMS, REPEATS)
 	@.venv/bin/python -m tests.benchmarks.embed $(BENCH_OPTIONS)
