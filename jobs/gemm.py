@@ -43,12 +43,11 @@ class Matrix:
             return Matrix(self.values[rows], self.unit)
         return Matrix(self.values.index_select(0, torch.from_numpy(rows)), self.unit)
 
-    def filled(self, positions: npt.NDArray[np.integer]) -> "Matrix":
-        """The rows at the positions, filled up to a multiple of LANES rows, as `kernel.top` takes them. Every shape of a product is
+    def filled(self) -> "Matrix":
+        """Itself, or with its last row repeated up to a multiple of LANES rows, as `kernel.top` takes them. Every shape of a product is
         compiled when it is first met: so there are few shapes, too."""
-        places = np.zeros(-(-len(positions) // LANES) * LANES, dtype=np.int64)
-        places[: len(positions)] = positions
-        return self[places]
+        rows = -(-len(self) // LANES) * LANES
+        return self if rows == len(self) else self[np.minimum(np.arange(rows), len(self) - 1)]
 
     def widened(self) -> torch.Tensor:
         """(n, d) float32."""
@@ -139,13 +138,12 @@ def fastest() -> torch.dtype:
     return narrow
 
 
-def products(
-    queries: Matrix, targets: Matrix, counted: int, targets_counted: int
-) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32 | np.int32]]]:
-    """The inner products of the first `counted` queries with the first `targets_counted` targets, in blocks that stay in the cache: which
-    queries, which targets, and products of as many rows and columns at least. All blocks of a query come one after the other."""
-    for start in range(0, counted, ROWS):
-        mine = queries[start : start + ROWS]
-        for first in range(0, targets_counted, COLUMNS):
-            found = slice(start, min(counted, start + ROWS)), slice(first, min(targets_counted, first + COLUMNS))
-            yield *found, multiplied(mine, targets[first : first + COLUMNS]).numpy()
+def products(queries: Matrix, targets: Matrix) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32 | np.int32]]]:
+    """The inner products of all queries with all targets, in blocks that stay in the cache: which queries, which targets, and products of
+    as many rows and columns at least. All blocks of a query come one after the other."""
+    for start in range(0, len(queries), ROWS):
+        mine = slice(start, min(len(queries), start + ROWS))
+        asking = queries[mine].filled()
+        for first in range(0, len(targets), COLUMNS):
+            theirs = slice(first, min(len(targets), first + COLUMNS))
+            yield mine, theirs, multiplied(asking, targets[theirs].filled()).numpy()

@@ -28,7 +28,7 @@ NONE = kernel.NONE
 EXACT_ROWS = 16_384  # compared all with all: a second or two of one core, and nothing is missed
 EXACT_K = 64  # beyond, what leaves would have to keep is larger than what they save
 MARGIN = 6  # kept beyond k, so that the rounding of fixed point and float32 does not decide who is the last
-CANDIDATES = LANES  # of products in a narrow precision, of which at most half are asked for
+CANDIDATES = 48  # of products in a narrow precision, of which at most half are asked for
 QUERY_ROWS, KERNEL_ROWS = 256, 4096  # of one thread's turn
 PILOT_ROWS = 512  # compared with everything; at recall .95 the standard error is about half a per cent
 TIE = 1e-6  # float32 products of one pair differ by less
@@ -172,11 +172,10 @@ def _compared(whole: gemm.Matrix, queries: Rows, width: int, labels: Positions, 
     """Lists (q, width) of the largest products of the queries with all others."""
     ids, products_of = kernel.lists(len(queries), width)
     names = np.arange(len(whole), dtype=np.int32)
-    targets = whole.filled(names)
 
     def compare(cut: tuple[int, int]) -> None:
         asking, slots = queries[slice(*cut)], np.arange(*cut)
-        for mine, theirs, products in gemm.products(whole.filled(asking), targets, len(asking), len(names)):
+        for mine, theirs, products in gemm.products(whole[asking], whole):
             if len(labels):
                 kernel.forbid(products, labels[asking[mine]], labels[theirs])
             kernel.top(products, asking[mine] - theirs.start, names[theirs], slots[mine], ids, products_of)
@@ -274,8 +273,8 @@ class _Search:
         def search(slots: Rows) -> None:
             members = slots // folds
             names = members.astype(np.int32)
-            rows = self.quick.filled(members)
-            for mine, theirs, products in gemm.products(rows, rows, len(slots), len(slots)):
+            rows = self.quick[members]
+            for mine, theirs, products in gemm.products(rows, rows):
                 if len(self.labels):
                     kernel.forbid(products, self.labels[members[mine]], self.labels[members[theirs]])
                 own = np.arange(mine.start - theirs.start, mine.stop - theirs.start)

@@ -47,13 +47,13 @@ def nearest(vectors: gemm.Matrix, leaders: gemm.Matrix, count: int, pool: Worker
     """(n, count) int32: the nearest leaders of each vector, nearest first; NONE where there are fewer."""
     found, similarities = kernel.lists(len(vectors), count)
     names = np.arange(len(leaders), dtype=np.int32)
-    targets = leaders.filled(names)
     nobody = np.full(ROWS_AT_ONCE, kernel.NONE, dtype=np.int64)
 
     def compare(start: int) -> None:
-        rows = np.arange(start, min(len(vectors), start + ROWS_AT_ONCE))
-        for mine, theirs, products in gemm.products(vectors.filled(rows), targets, len(rows), len(names)):
-            kernel.top(products, nobody, names[theirs], rows[mine], found, similarities)
+        stop = min(len(vectors), start + ROWS_AT_ONCE)
+        slots = np.arange(start, stop)
+        for mine, theirs, products in gemm.products(vectors[start:stop], leaders):
+            kernel.top(products, nobody, names[theirs], slots[mine], found, similarities)
 
     pool.share(compare, range(0, len(vectors), ROWS_AT_ONCE))
     return found
@@ -81,8 +81,8 @@ def _split(vectors: gemm.Matrix, slots: Rows, folds: int, most: float, random: n
     if len(slots) <= most:
         return [slots] if len(slots) > 1 else []
     pieces = 1 + int(len(slots) // (most / 2))
-    rows, places = vectors.filled(slots // folds), np.sort(random.choice(len(slots), pieces, replace=False))
-    products = gemm.multiplied(rows, rows.filled(places))[: len(slots), :pieces]
+    rows = vectors[slots // folds]
+    products = gemm.multiplied(rows.filled(), _sampled(rows, pieces, random).filled())[: len(slots), :pieces]
     nearest_piece = products.argmax(dim=1).numpy().astype(np.int32)
     parts = [slots[own] for own in members(nearest_piece, pieces)]
     if max(len(part) for part in parts) == len(slots):  # all alike: no leader tells them apart

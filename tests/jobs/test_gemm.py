@@ -28,7 +28,7 @@ def test_blocks_cover_every_pair_once(queries: int, targets: int, precision: tor
     asking, names = np.arange(queries)[::-1].copy(), np.arange(targets) + 50
     quick = gemm.matrix(vectors, precision)
     met, starts = np.full((queries, targets), np.nan), []
-    for mine, theirs, products in gemm.products(quick.filled(asking), quick.filled(names), queries, targets):
+    for mine, theirs, products in gemm.products(quick[asking], quick[names]):
         assert np.isnan(met[mine, theirs]).all()
         assert products.dtype == (np.int32 if precision == torch.int8 else np.float32)
         assert products.flags.c_contiguous  # as the kernels demand
@@ -40,13 +40,12 @@ def test_blocks_cover_every_pair_once(queries: int, targets: int, precision: tor
     assert np.abs(met - expected).max() < error  # nan where a pair was never met, which is below nothing
 
 
-@pytest.mark.parametrize(("asked", "given"), [(0, 0), (1, LANES), (LANES, LANES), (LANES + 1, 2 * LANES)])
-def test_rows_come_in_multiples(asked: int, given: int) -> None:
-    vectors = torch.arange(300.0)[:, None].repeat(1, 3)
-    positions = np.arange(asked, dtype=np.int32)[::-1] + 7
-    found = gemm.Matrix(vectors).filled(positions).values
-    assert found.shape == (given, 3)
-    assert found[:asked, 0].tolist() == positions.tolist()
+@pytest.mark.parametrize(("rows", "filled"), [(0, 0), (1, LANES), (LANES, LANES), (LANES + 1, 2 * LANES)])
+def test_rows_come_in_multiples(rows: int, filled: int) -> None:
+    vectors = torch.arange(float(rows))[:, None].repeat(1, 3)
+    found = gemm.Matrix(vectors).filled().values
+    assert found.shape == (filled, 3)
+    assert found[:rows].equal(vectors)
 
 
 def test_eight_bits_hold_the_largest_component_and_saturate_beyond() -> None:
