@@ -77,7 +77,7 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+	@.venv/bin/python -m pytest -n 2 --dist loadfile # a Spark job leaves one core idle half the time
 
 bench-embed: setup ## the encoder beside sentence-transformers itself (DATA, ITEMS, SYSTEMS, REPEATS)
 	@.venv/bin/python -m tests.benchmarks.embed $(BENCH_OPTIONS)

@@ -1,10 +1,11 @@
-"""Matrix products of 8-bit integers on CPUs with AVX2, exact, three times as fast as float32.
+"""Matrix products of 8-bit integers on CPUs with AVX2, exact, three times as fast as float32 (512 × 1,024 vectors of 384 on an AMD Zen 3).
 
-One instruction multiplies 32 components of one vector, unsigned, by those of another and adds neighbouring products in 16 bits. Elsewhere
-these sums are widened to 32 bits at once, which is hardly faster than float32. Here they stay in 16 bits, where sums wrap around: one that
-is small enough in the end is right whatever it was in between. And it is small enough: by the inequality of Cauchy and Schwarz a product
-of two vectors of length s, or of the same part of both, is s² at most. Adding 128 to components, to make them unsigned, costs nothing for
-the same reason: what it adds to the products of a row is known beforehand, and every sum starts from its negative.
+One instruction multiplies four unsigned components of each of eight targets by the same four of a query, and adds them two by two in 16
+bits. Elsewhere these sums are widened to 32 bits at once, which is hardly faster than float32. Here they stay in 16 bits, where sums wrap
+around: one that is small enough in the end is right whatever it was in between. And it is small enough: by the inequality of Cauchy and
+Schwarz a product of two vectors of length s, or of the same part of both, is s² at most. Adding 128 to the targets' components, to make
+them unsigned, costs nothing for the same reason: what it adds to the products of a query is known beforehand, and every sum starts from
+its negative.
 """
 
 import math
@@ -12,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import binding, ir
-from numba import njit, types
-from numba.core import cgutils
+from llvmlite import ir
+from numba import int8, int32, njit, types, void
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-HERE = bool(binding.get_host_cpu_features().get("avx2"))
+_FEATURES = config.CPU_FEATURES or get_host_cpu_features()  # type: ignore[attr-defined,no-untyped-call]
+HERE = "+avx2" in _FEATURES.split(",")  # of what numba compiles for
 LARGEST = 79  # component: 2 · (128 + 79) · 79 is what one instruction can add without saturating
 ROWS, COLUMNS = 4, 16  # of one tile: eight registers of sums
 SIDE_BY_SIDE = 4  # components of a column in a panel: two pairs, each of which has a sum of its own
@@ -25,9 +28,15 @@ _BYTES, _SHORTS, _WORDS = (ir.VectorType(ir.IntType(bits), 256 // bits) for bits
 _ONES = ir.Constant(_SHORTS, [1] * _SHORTS.count)
 
 
+def filled_up(dimension: int) -> int:
+    """So many components, or a few zeros more."""
+    return -(-dimension // SIDE_BY_SIDE) * SIDE_BY_SIDE
+
+
 def longest(dimension: int) -> float:
-    """How long vectors of so many components may be, before they are rounded, that no sum is beyond 16 bits in the end."""
-    return math.sqrt(2**15 - 1) - math.sqrt(dimension / 2) / 2
+    """How long vectors may be, before each component is rounded by a half at most, that no sum is beyond 16 bits in the end: one of half
+    the components, filled up."""
+    return math.sqrt(2**15 - 1) - math.sqrt(filled_up(dimension) / 2) / 2
 
 
 def _everywhere(builder: Any, word: Any, kind: ir.VectorType) -> Any:
@@ -39,7 +48,8 @@ def _everywhere(builder: Any, word: Any, kind: ir.VectorType) -> Any:
 def _tile(typing: Any, queries: Any, row: Any, starts: Any, panel: Any, products: Any, column: Any) -> Any:
     """products[row : row + ROWS, column : column + COLUMNS] = starts[row : row + ROWS] + queries[row : row + ROWS] @ panel.
 
-    queries (q, w), starts (q,), panel (w · COLUMNS,), products (q, t): int32, contiguous.
+    All int32, contiguous: queries (q, w) and panel (w · COLUMNS,) of four components a word, the panel's unsigned; starts (q,) of the two
+    sums a word; products (q, t).
     """
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -83,7 +93,7 @@ def _tile(typing: Any, queries: Any, row: Any, starts: Any, panel: Any, products
 tile: Any = intrinsic(_tile)
 
 
-@njit(nogil=True, cache=True)
+@njit([void(int8[:, ::1], int8[:, ::1], int32[:, ::1])] if HERE else None, nogil=True, cache=True)
 def _multiply(queries, targets, products):  # type: ignore[no-untyped-def]
     """products (q, t) int32 of queries (q, d) and targets (t, d) int8: q a multiple of ROWS, t of COLUMNS, d of SIDE_BY_SIDE."""
     asking, asked = queries.view(np.int32), targets.view(np.int32)
@@ -107,10 +117,14 @@ def _multiply(queries, targets, products):  # type: ignore[no-untyped-def]
 
 
 def multiplied(queries: npt.NDArray[np.int8], targets: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
-    """(q, t): the inner products of queries (q, d) and targets (t, d), contiguous.
+    """(q, t): the inner products of queries (q, d) and targets (t, d), contiguous, of vectors no longer than `longest` before they were
+    rounded and components no larger than LARGEST.
 
-    q is a multiple of ROWS, t of COLUMNS, d of SIDE_BY_SIDE; no component beyond LARGEST, no vector beyond `longest`.
+    Raises ValueError if q is no multiple of ROWS, t of COLUMNS, or d of SIDE_BY_SIDE.
     """
+    if len(queries) % ROWS or len(targets) % COLUMNS or queries.shape[1] % SIDE_BY_SIDE:
+        expected = f"multiples of {ROWS} queries, {COLUMNS} targets and {SIDE_BY_SIDE} components"
+        raise ValueError(f"expected {expected}, found {len(queries)}, {len(targets)} and {queries.shape[1]}")
     products = np.empty((len(queries), len(targets)), np.int32)
     _multiply(queries, targets, products)
     return products

@@ -28,7 +28,7 @@ NONE = kernel.NONE
 EXACT_ROWS = 16_384  # compared all with all: a second or two of one core, and nothing is missed
 EXACT_K = 64  # beyond, what leaves would have to keep is larger than what they save
 MARGIN = 6  # kept beyond k, so that the rounding of fixed point and float32 does not decide who is the last
-CANDIDATES = 48  # of products in a narrow precision, of which at most half are asked for
+CANDIDATES = 48  # of products in a narrow precision: among fewer the nearest are not sure to be, where many lie close together
 QUERY_ROWS, KERNEL_ROWS = 256, 4096  # of one thread's turn
 PILOT_ROWS = 512  # compared with everything; at recall .95 the standard error is about half a per cent
 TIE = 1e-6  # float32 products of one pair differ by less
@@ -124,7 +124,7 @@ def _squares(vectors: Vectors) -> Vectors:
 
 
 def _unsound(vectors: Vectors, squares: Vectors) -> Rows:
-    sound = np.abs(squares - 1) < 2e-3
+    sound = np.abs(squares - 1) < gemm.LENGTH**2 - 1
     none = np.flatnonzero(squares == 0)
     sound[none] = ~vectors[none].any(axis=1)  # the squares of very small numbers are zero too
     return np.flatnonzero(~sound)
@@ -148,8 +148,9 @@ def exact(vectors: Vectors, queries: Rows, k: int, labels: Positions, pool: Work
     """Lists (q, k) of the nearest of vectors[queries] among all others, by products of all pairs.
 
     Products in the precision that is fastest here give CANDIDATES a query. Whatever is not among them is less similar than the last of them
-    and what rounding may have taken from it (`gemm.Matrix.rounding`): where the k-th similarity lies above that, the list is complete. For
-    the other queries the products are float32. labels (n,) int32, or none: pairs of one label do not count.
+    and what rounding may have taken from it (`gemm.Matrix.rounding`): where the k-th similarity lies above that, the list is taken as
+    complete. For the other queries, and where more than half of CANDIDATES are asked for, the products are float32. labels (n,) int32, or
+    none: pairs of one label do not count.
     """
     positions, similarities = kernel.lists(len(queries), k)
     quick, slots = gemm.fastest(), np.arange(len(queries))

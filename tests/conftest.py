@@ -1,4 +1,4 @@
-"""What every test may ask for: one Spark session for the whole run, an empty lake, settings from a few lines of TOML."""
+"""What every test may ask for: one Spark session for all tests of a process, an empty lake, settings from a few lines of TOML."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs import gemm
+from jobs import gemm, int8
 from jobs.lanes import LANES
 
 PRECISIONS = [torch.float32, torch.bfloat16, torch.int8]
@@ -79,18 +79,29 @@ def test_a_narrow_precision_has_to_be_worth_it(
 
 
 def test_sums_that_overflow_are_never_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = gemm._int8()
+    """Where 8-bit integers can be multiplied by torch alone."""
     assert gemm.seconds(torch.int8) < float("inf")
-    monkeypatch.setattr(gemm, "_int8", lambda: lambda queries, targets: real(queries, targets).clamp(max=2**12))
+    monkeypatch.setattr(gemm, "_product_of_int8", lambda: saturating)
     assert gemm.seconds(torch.int8) == float("inf")
 
 
-def test_both_ways_to_multiply_eight_bits_agree() -> None:
-    """The bytes of components that are no multiple of four are filled up."""
-    vectors = torch.nn.functional.normalize(torch.randn(64, 70, generator=torch.Generator().manual_seed(0)))
-    values = gemm.matrix(vectors, torch.int8).values
-    assert torch.equal(gemm._by_torch(values, values), gemm._int8()(values, values))
-    assert torch.equal(gemm._int8()(values, values).double(), values.double() @ values.double().T)
+def saturating(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch._int_mm(queries, targets.T).clamp(max=2**14)
+
+
+@pytest.mark.skipif(not int8.HERE, reason="no AVX2 here")
+def test_the_faster_of_two_products_that_agree_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = gemm._product_of_int8.__wrapped__
+    took = {gemm._by_torch: 1.0, gemm._by_avx2: 2.0}
+    monkeypatch.setattr(gemm, "_seconds", lambda product, values: took[product])
+    assert choose() is gemm._by_torch
+    took[gemm._by_torch] = 3.0
+    assert choose() is gemm._by_avx2
+    monkeypatch.setattr(gemm, "_by_torch", saturating)
+    took[saturating] = 1.0
+    assert choose() is gemm._by_avx2
+    monkeypatch.setattr(int8, "HERE", False)
+    assert choose() is saturating
 
 
 def test_a_precision_that_is_emulated_is_measured_with_two_products(monkeypatch: pytest.MonkeyPatch) -> None:
