@@ -1,13 +1,15 @@
 """The similarity of two items: what they mean, how they are spelt and which codes they bear, weighed into one number.
 
-    similarity = Σ weight · cosine / Σ weight        over the channels in which both have something to compare
+    similarity = Σ weight · part / Σ weight        over the channels in which both have something to compare
 
 *semantic*: vectors of an encoder; its weight falls with how well the encoder knows the scripts of the two titles, down to nothing.
 *lexical*: n-grams, the better of title with title and all fields with all fields: a long description drowns a title, and a bare title
-lacks what a description tells. *codes*: the words of all fields that hold a digit.
+lacks what a description tells. *codes*: the words of all fields that hold a digit. These three are cosines. *price* and *category*: see
+`closeness`; they weigh nothing unless asked for, and alone they make nothing similar.
 
 A *signature* is one vector whose inner products come near the similarities: a search on it proposes candidates, whose similarities are then
-computed exactly. Its lexical part is a random sketch (Charikar, Chen and Farach-Colton, 2002) of title and fields together.
+computed exactly. Its lexical part is a random sketch (Charikar, Chen and Farach-Colton, 2002) of title and fields together; price and
+category are not in it.
 """
 
 from dataclasses import dataclass, fields
@@ -18,18 +20,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import lexicon, score, spelling
+from jobs import closeness, lexicon, score, spelling
 from jobs.kernel import NONE, lists
 from jobs.lexicon import BUCKETS, Lexicon, Terms
 from jobs.tables import PARTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobs.pool import Workers  # with torch, which those that search have loaded
 
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
+READ = {"title": "string", "fields": "string", "price": "double", "currency": "string", "category": "string"}  # beside the vector
 SKETCHED = 256  # components of a signature's lexical part, a power of two; of the ten nearest 98 % are among 48 candidates
 GRAMS, CODES = np.uint64(1), np.uint64(2)  # salts of the sketches
 AT_ONCE = 64, 4096  # items that are compared with others, and others: what this makes stays in the cache
@@ -37,7 +42,7 @@ AT_ONCE = 64, 4096  # items that are compared with others, and others: what this
 
 @dataclass(frozen=True)
 class Reading:
-    """How items are read: what each of PARTS weighs (3,) float32, the lexicon, how well the encoder knows each letter's script
+    """How items are read: what each of PARTS weighs (5,) float32, the lexicon, how well the encoder knows each letter's script
     (`script.weights`), and the numbers of its vectors."""
 
     weights: Vectors
@@ -49,7 +54,8 @@ class Reading:
 @dataclass(frozen=True)
 class Items:
     """n items: unit vectors (n, d) float32, or zero; how well the encoder knows their titles' scripts (n,); the terms of their texts;
-    whether all fields say no more than the title (n,)."""
+    whether all fields say no more than the title (n,); prices (n,), 0 of one that has none, and their currencies (n,); the levels of
+    their categories."""
 
     vectors: Vectors
     known: Vectors
@@ -57,6 +63,9 @@ class Items:
     fields: Terms
     codes: Terms
     bare: npt.NDArray[np.bool_]
+    prices: Vectors
+    currencies: Rows
+    categories: Terms
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -65,9 +74,10 @@ class Items:
         return Items(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def items(vectors: Vectors, titles: pa.Array, fields: pa.Array, reading: Reading) -> Items:
-    """Items as they are read: (n, d) vectors beside (n,) titles and all fields. A channel that weighs nothing has nothing to compare."""
-    semantic, lexical, codes = reading.weights > 0
+def items(vectors: Vectors, columns: "Mapping[str, pa.Array]", reading: Reading) -> Items:
+    """Items as they are read: (n, d) vectors beside (n,) columns, those of READ. A channel that weighs nothing has nothing to compare."""
+    semantic, lexical, codes, price, category = reading.weights > 0
+    titles, fields = columns["title"], columns["fields"]
     book, silence = reading.lexicon, pa.nulls(len(vectors), pa.string())
     bare = pc.equal(titles, fields).fill_null(True).to_numpy(zero_copy_only=False)
     spelt = book.grams_of(titles if lexical else silence)
@@ -77,12 +87,15 @@ def items(vectors: Vectors, titles: pa.Array, fields: pa.Array, reading: Reading
         spelling.familiar(*lexicon.encoded(titles), reading.scripts, known)
         known[~terms[1].present] = 1  # nothing else tells what they are
         known[~vectors.any(axis=1)] = 0
-    return Items(vectors, known, *terms, bare)
+    prices = columns["price"].to_numpy() if price else np.zeros(len(vectors))
+    currencies = closeness.currencies(columns["currency"]) if price else np.zeros(len(vectors), dtype=np.int64)
+    categories = closeness.levels(columns["category"] if category else pa.array([""] * len(vectors)))
+    return Items(vectors, known, *terms, bare, prices.astype(np.float32), currencies, categories)
 
 
 def signatures(of: Items, weights: Vectors) -> Vectors:
     """(n, d + SKETCHED) float32, rows of unit length; zero where an item has nothing to say. The vectors themselves where they are all."""
-    semantic, lexical, codes = np.sqrt(weights)
+    semantic, lexical, codes = np.sqrt(weights[:3])
     if not (lexical or codes):
         return of.vectors
     found = np.empty((len(of), (of.vectors.shape[1] if semantic else 0) + SKETCHED), dtype=np.float32)
@@ -115,7 +128,7 @@ def compared(queries: Items, others: Items, weights: Vectors) -> Vectors:
 
 def _all_pairs(queries: Items, others: Items, weights: Vectors) -> Vectors:
     """(n, q) similarities."""
-    semantic, lexical, codes = weights
+    semantic, lexical, codes, price, category = weights
     known = semantic * np.sqrt(others.known[:, None] * queries.known)
     total, found = known.copy(), known * (others.vectors @ queries.vectors.T)
     spelt = others.fields.present[:, None] & queries.fields.present
@@ -125,13 +138,22 @@ def _all_pairs(queries: Items, others: Items, weights: Vectors) -> Vectors:
     bare = queries.bare.all() and others.bare.all()
     found += lexical * (titles if bare else np.maximum(titles, queries.fields.products(others.fields)))
     found += codes * queries.codes.products(others.codes)
-    fused: Vectors = np.divide(found, total, out=np.full_like(found, -np.inf), where=total > 0)
+    speaking = total > 0  # by price and category alone nothing is near
+    if price:
+        one, two = others.prices[:, None], queries.prices
+        priced = (one > 0) & (two > 0) & (others.currencies[:, None] == queries.currencies)
+        total += price * priced
+        found += price * np.divide(np.minimum(one, two), np.maximum(one, two), out=np.zeros_like(found), where=priced)
+    if category:
+        total += category * (others.categories.present[:, None] & queries.categories.present)
+        found += category * queries.categories.products(others.categories)
+    fused: Vectors = np.divide(found, total, out=np.full_like(found, -np.inf), where=speaking)
     return fused
 
 
 @dataclass(frozen=True)
 class Near:
-    """Lists of r items: positions (r, k) int32, NONE where there are fewer; similarities (r, k) float32, -inf there; PARTS (r, k, 3)
+    """Lists of r items: positions (r, k) int32, NONE where there are fewer; similarities (r, k) float32, -inf there; PARTS (r, k, 5)
     float32, nan of a channel that has nothing to compare."""
 
     positions: Positions
@@ -151,12 +173,13 @@ def settled(of: Items, weights: Vectors, rows: Rows, candidates: Positions, k: i
     """
     positions, similarities = lists(len(candidates), k)
     parts = np.full((*positions.shape, len(PARTS)), np.nan, dtype=np.float32)
-    titles, spelt, codes = (terms.arrays for terms in (of.titles, of.fields, of.codes))
+    titles, spelt, codes, categories = (terms.arrays for terms in (of.titles, of.fields, of.codes, of.categories))
+    told = of.vectors, of.known, of.bare, titles, spelt, codes, of.prices, of.currencies, categories
 
     def settle(start: int) -> None:
         stop = min(len(rows), start + AT_ONCE[1])
         lists = candidates, positions, similarities, parts
-        score.settle(of.vectors, of.known, of.bare, titles, spelt, codes, weights, BUCKETS, rows, start, stop, *lists)
+        score.settle(*told, weights, BUCKETS, rows, start, stop, *lists)
 
     pool.share(settle, range(0, len(rows), AT_ONCE[1]))
     similarities[positions == NONE] = -np.inf

@@ -29,13 +29,14 @@ from jobs.item import all_fields_sql
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.session import at_once, progress, readied
-from jobs.settings import Neighbours, Settings, Weigh
+from jobs.settings import Neighbours, Settings, Weigh, Weights
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
 
 # shares of the recall that may be lost, so that what is measured is above the target: by the search, by cells, by sketches and search
 SEARCH_MISSES, COVER_MISSES, ALL_MISSES = 0.6, 0.3, 0.9
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
+KINDS = {"string": pa.string(), "double": pa.float64()}  # of `fusion.READ`
 BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 
 
@@ -45,16 +46,27 @@ def block_of(block_by: tuple[str, ...]) -> Column:
 
 
 def nodes_of(items: DataFrame, how: Neighbours, weigh: Weigh) -> DataFrame:
-    """One row a node, the items of one block that read the same (and, across sources, have one source): block, source, content_hash, title
-    and fields (null where their spelling does not count), members (their ids, sorted; the first is the node's name)."""
+    """One row a node, the items of one block that read the same (and, across sources, have one source): block, source, content_hash, the
+    columns of `fusion.READ`, members (their ids, sorted; the first is the node's name)."""
     side = (F.col("source") if how.across else F.lit("")).alias("source")
-    spelt = how.weights.lexical + how.weights.codes > 0
-    read = [F.col("title"), F.expr(all_fields_sql(weigh)).alias("fields")]
-    blocked = items.select("item_id", block_of(how.block_by).alias("block"), side, "content_hash", *(read if spelt else []))
-    same = F.xxhash64("title", "fields") if spelt else F.lit(0)
-    texts = [F.min(name).alias(name) if spelt else F.lit(None).cast("string").alias(name) for name in ("title", "fields")]
+    blocked = items.select("item_id", block_of(how.block_by).alias("block"), side, "content_hash", *columns_read(how.weights, weigh))
+    columns = [F.min(name).alias(name) for name in fusion.READ]
     members = F.array_sort(F.collect_list("item_id")).alias("members")
-    return blocked.groupBy("block", "source", "content_hash", same.alias("same")).agg(members, *texts).drop("same")
+    return blocked.groupBy("block", "source", "content_hash", F.xxhash64(*fusion.READ).alias("same")).agg(members, *columns).drop("same")
+
+
+def columns_read(weights: Weights, weigh: Weigh) -> list[Column]:
+    """The columns of `fusion.READ` of clean items; those of channels that weigh nothing are alike in all."""
+    spelt = weights.lexical + weights.codes > 0
+    columns = {
+        "title": (F.col("title"), spelt),
+        "fields": (F.expr(all_fields_sql(weigh)), spelt),
+        "price": (F.coalesce(F.col("price").cast("double"), F.lit(0.0)), weights.price),
+        "currency": (F.coalesce("currency", F.lit("")), weights.price),
+        "category": (F.coalesce("category", F.lit("")), weights.category),
+    }
+    nothing = {"price": F.lit(0.0), "currency": F.lit(""), "category": F.lit("")}
+    return [(column if weight else nothing.get(name, F.lit(None).cast("string"))).alias(name) for name, (column, weight) in columns.items()]
 
 
 def counted(nodes: DataFrame, night: Night) -> list[Any]:
@@ -89,25 +101,24 @@ def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -
     """Rows of (item_id, block, source, vector) by item_id, of the few items that are wanted, if they are known."""
     if not (ids := set(item_ids)):
         return {}
-    items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash", "title", "fields")
+    items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash", *fusion.READ)
     wanted = items.join(few(nodes.sparkSession, item_id=list(ids)), "item_id", "left_semi")
-    found = vectors.join(F.broadcast(wanted), "content_hash").select("item_id", "block", "source", "title", "fields", "vector")
+    found = vectors.join(F.broadcast(wanted), "content_hash").select("item_id", "block", "source", *fusion.READ, "vector")
     return {row["item_id"]: row for row in found.collect()}
 
 
 def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
     """What is compared of rows of `known_items`."""
     vectors = np.array([np.frombuffer(row["vector"], dtype="<f4") for row in rows]).reshape(-1, reading.dimension)
-    titles, fields = (pa.array([row[name] for row in rows], pa.string()) for name in ("title", "fields"))
-    return fusion.items(vectors, titles, fields, reading)
+    columns = {name: pa.array([row[name] for row in rows], KINDS[kind]) for name, kind in fusion.READ.items()}
+    return fusion.items(vectors, columns, reading)
 
 
 def with_vectors(nodes: DataFrame, vectors: DataFrame) -> DataFrame:
     """NODE rows; of a text that has been stored twice, two."""
-    texts = "title", "fields"
-    key, same = F.xxhash64("content_hash", *texts).alias("key"), F.xxhash64("vector", *texts).alias("print")
+    key, same = F.xxhash64("content_hash", *fusion.READ).alias("key"), F.xxhash64("vector", *fusion.READ).alias("print")
     whole = nodes.join(vectors.select("content_hash", "vector"), "content_hash", "left")
-    return whole.select("block", "source", "members", key, same, *texts, "vector")
+    return whole.select("block", "source", "members", key, same, *fusion.READ, "vector")
 
 
 def nearest_of_sample(
@@ -286,7 +297,7 @@ def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, d
     """How the night's items are read, and the lexicon's id. Raises ContractError if no lexicon has been counted that fits them."""
     weights = np.array(settings.neighbours.weights.scaled, dtype=np.float32)
     scripts = script.weights(script.known_to(folder) if weights[0] and weights[1] else {})
-    if not weights[1:].any():
+    if not weights[1:3].any():
         return fusion.Reading(weights, lexicon.counted(pa.array([], pa.string())), scripts, dimension), ""
     texts, reading = nodes.select("fields").distinct().count(), settings.weigh.reading
     newest = lake.read(LEXICONS, lexicon.fitting_sql(reading, texts)).orderBy(F.desc("counted_at")).head()

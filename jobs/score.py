@@ -50,8 +50,10 @@ def _cosine(vectors, row, other):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _compare(vectors, known, bare, titles, fields, codes, row, candidates, table, parts):  # type: ignore[no-untyped-def]
-    """parts (candidates, 3): the cosines of the row with each candidate, channel by channel."""
+def _compare(  # type: ignore[no-untyped-def]
+    vectors, known, bare, titles, fields, codes, prices, currencies, categories, row, candidates, table, parts
+):
+    """parts (candidates, 5): the similarities of the row and each candidate, channel by channel."""
     _spread(table, titles, row)
     for place in range(len(candidates)):
         parts[place, 1] = _looked_up(table, titles, row, candidates[place])
@@ -68,41 +70,52 @@ def _compare(vectors, known, bare, titles, fields, codes, row, candidates, table
     for place in range(len(candidates)):
         parts[place, 2] = _looked_up(table, codes, row, candidates[place])
     _clear(table, codes, row)
+    _spread(table, categories, row)
+    for place in range(len(candidates)):
+        parts[place, 4] = _looked_up(table, categories, row, candidates[place])
+    _clear(table, categories, row)
     for place in range(len(candidates)):
         other = candidates[place]
         parts[place, 0] = _cosine(vectors, row, other) if known[row] * known[other] > 0 else np.nan
+        if np.isnan(parts[place, 0]) and np.isnan(parts[place, 1]) and np.isnan(parts[place, 2]):
+            parts[place, 3] = parts[place, 4] = np.nan  # by price and category alone nothing is near
+            continue
+        one, two = np.float64(prices[row]), np.float64(prices[other])
+        priced = one > 0 and two > 0 and currencies[row] == currencies[other]
+        parts[place, 3] = min(one, two) / max(one, two) if priced else np.nan
 
 
 @njit(
     void(
-        float32[:, ::1], float32[::1], boolean[::1], _TERMS, _TERMS, _TERMS, float32[::1], int64,
+        float32[:, ::1], float32[::1], boolean[::1], _TERMS, _TERMS, _TERMS, float32[::1], int64[::1], _TERMS, float32[::1], int64,
         int64[::1], int64, int64, int32[:, ::1], int32[:, ::1], float32[:, ::1], float32[:, :, ::1],
     ),
     nogil=True, cache=True,
 )  # fmt: skip
 def settle(  # type: ignore[no-untyped-def]
-    vectors, known, bare, titles, fields, codes, weights, size, rows, start, stop, candidates, ids, similarities, parts
-):
+    vectors, known, bare, titles, fields, codes, prices, currencies, categories, weights, size,
+    rows, start, stop, candidates, ids, similarities, parts,
+):  # fmt: skip
     """The best candidates of the items rows[start:stop] into their lists, equal ones by position.
 
     The items are those of `fusion.Items`, whose terms are below `size`. candidates (n, c); lists: ids and similarities (n, k), empty; parts
-    (n, k, 3).
+    (n, k, 5).
     """
     k, table = ids.shape[1], np.zeros(size, np.float32)
-    cosines = np.empty((candidates.shape[1], 3), np.float64)
+    near = np.empty((candidates.shape[1], len(weights)), np.float64)
     for slot in rows[start:stop]:
         met, count = 0, 0
         while met < candidates.shape[1] and candidates[slot, met] != NONE:
             met += 1
-        _compare(vectors, known, bare, titles, fields, codes, slot, candidates[slot, :met], table, cosines)
+        _compare(vectors, known, bare, titles, fields, codes, prices, currencies, categories, slot, candidates[slot, :met], table, near)
         for place in range(met):
             other, total, share = candidates[slot, place], 0.0, 0.0
-            for part in range(3):
+            for part in range(len(weights)):
                 weight = np.float64(weights[part])
                 if part == 0:
                     weight *= np.sqrt(np.float64(known[slot]) * np.float64(known[other]))
-                if not np.isnan(cosines[place, part]):
-                    total += weight * cosines[place, part]
+                if not np.isnan(near[place, part]):
+                    total += weight * near[place, part]
                     share += weight
             if share == 0:
                 continue
@@ -115,6 +128,6 @@ def settle(  # type: ignore[no-untyped-def]
                 at -= 1
             if at < k:
                 similarities[slot, at], ids[slot, at] = value, other
-                for part in range(3):
-                    parts[slot, at, part] = cosines[place, part]
+                for part in range(len(weights)):
+                    parts[slot, at, part] = near[place, part]
                 count = min(count + 1, k)

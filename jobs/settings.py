@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.errors import SettingsError
+from jobs.tables import PARTS
 
 OVERRIDE_PREFIX = "SHELFMATES__"
 DEFAULT_FILE = "shelfmates.toml"
@@ -120,6 +121,8 @@ class Weights(_Section):
     semantic: Annotated[float, Field(ge=0)] = 2.0
     lexical: Annotated[float, Field(ge=0)] = 2.0
     codes: Annotated[float, Field(ge=0)] = 1.0
+    price: Annotated[float, Field(ge=0)] = 0.0
+    category: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -128,10 +131,10 @@ class Weights(_Section):
         return self
 
     @property
-    def scaled(self) -> tuple[float, float, float]:
-        """semantic, lexical, codes, with a sum of 1."""
-        total = self.semantic + self.lexical + self.codes
-        return self.semantic / total, self.lexical / total, self.codes / total
+    def scaled(self) -> tuple[float, ...]:
+        """Of PARTS, in their order, with a sum of 1."""
+        weights = [getattr(self, part) for part in PARTS]
+        return tuple(weight / sum(weights) for weight in weights)
 
 
 class Neighbours(_Section):

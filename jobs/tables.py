@@ -109,7 +109,7 @@ ITEM_VECTORS = Table(
     checks=(("vector_has_its_dimension", "length(vector) = 4 * dimension"),),
 )
 
-PARTS = ("semantic", "lexical", "codes")  # channels of a similarity
+PARTS = ("semantic", "lexical", "codes", "price", "category")  # channels of a similarity
 _PARTS = f"struct<{','.join(f'{part}:float' for part in PARTS)}>"
 
 _NEIGHBOUR = (
@@ -118,7 +118,7 @@ _NEIGHBOUR = (
     Column("rank", "int", "1 for the nearest", required=True),
     Column("neighbour_id", "string", "the similar product", required=True),
     Column("similarity", "float", "weighted mean of the parts, -1 to 1", required=True),
-    Column("parts", _PARTS, "cosine of each channel; null where it does not count", required=True),
+    Column("parts", _PARTS, "similarity by each channel; null where it does not count", required=True),
     Column("model_id", "string", "encoder of the semantic part", required=True),
     Column("run_id", "string", "run that computed the pair", required=True),
 )

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-NODE = "block string, source string, members array<string>, key bigint, print bigint, title string, fields string, vector binary"
+_READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
+NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
 CELL = f"cell int, {NODE}"
 # Candidates whose similarities are computed exactly, times the neighbours that are kept; and where a pilot sample shows that these were too
 # few. So many are not searched for but found by comparing all signatures.
@@ -78,7 +79,7 @@ def read(nodes: "pa.RecordBatch", reading: fusion.Reading) -> fusion.Items:
     """What is compared of NODE rows, whose vectors are float32. Raises ContractError where one is missing or unsound."""
     vectors = unpacked(nodes, 4 * reading.dimension).view("<f4")
     refuse_unsound(vectors, nodes["members"])
-    return fusion.items(vectors, nodes["title"], nodes["fields"], reading)
+    return fusion.items(vectors, nodes, reading)
 
 
 def placed(cover: cells.Cover, reading: fusion.Reading, first_cell: int) -> "Task":
@@ -170,8 +171,8 @@ def search_cell(search: Search, log: Any) -> "Task":
         first, kind = _kinds(block, source, known["print"].to_numpy())
         vectors = _vectors(received, order[first], narrow=number >= search.narrow)
         refuse_unsound(vectors, known["members"].take(first))
-        compared = fusion.items(vectors, known["title"].take(first), known["fields"].take(first), search.reading)
-        labels, known = source[first] if search.how.across else None, known.drop_columns(["title", "fields"])
+        compared = fusion.items(vectors, known.select(list(fusion.READ)).take(first), search.reading)
+        labels, known = source[first] if search.how.across else None, known.drop_columns(list(fusion.READ))
         del received, cell  # the vectors, as they came
         found: list[pa.Table] = []
         rounds, true = 0, dict[str, Vectors]()
@@ -229,17 +230,17 @@ def search_block(
     asked = [(int(kind[n]), item) for n, node in enumerate(block["node"].to_pylist()) for item in search.asked.get(node, ())]
     queries = np.unique(np.array([own for own, _ in asked], dtype=np.int64))
 
-    signatures, sketched = fusion.signatures(compared, weights), weights[1:].any()
+    signatures, fused = fusion.signatures(compared, weights), weights[1:].any()
     pilot = queries if len(queries) >= ENOUGH else np.unique(np.linspace(0, len(every) - 1, ENOUGH).astype(np.int64))
     with workers(search.threads) as pool:
         best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
         few, many = min(CANDIDATES[0] * kept, max(knn.EXACT_K, kept)), CANDIDATES[1] * kept
-        for wide in (few, many) if sketched else (kept,):
+        for wide in (few, many) if fused else (kept,):
             found = knn.nearest(
                 signatures, wide, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
             )
             near = fusion.settled(compared, weights, found.order, found.positions, kept, pool)
-            if not sketched or wide == many or wide >= len(every):
+            if not fused or wide == many or wide >= len(every):
                 break
             truth = similarity if pilot is queries else fusion.nearest_of(compared, weights, pilot, search.how.k, labels, pool)[1]
             recall = measure.recall_of_items(list(near.similarities[pilot]), list(truth - ROUNDING), search.how.k)

@@ -12,8 +12,10 @@ from jobs import fusion, knn, lexicon, script
 from jobs.kernel import NONE
 from jobs.pool import workers
 from tests.jobs.test_lexicon import codes, cosine, grams
+from tests.readings import Offer, columns
 
-WEIGHTS = np.array([0.4, 0.4, 0.2], dtype=np.float32)
+WEIGHTS = np.array([0.4, 0.4, 0.2, 0, 0], dtype=np.float32)
+ALL = np.array([0.3, 0.3, 0.1, 0.2, 0.1], dtype=np.float32)
 LATIN = script.weights({"LATIN": 1.0, "CYRILLIC": 0.25})
 
 
@@ -27,6 +29,20 @@ def catalogue(count: int, seed: int = 0) -> tuple[np.ndarray, list[str], list[st
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), titles, fields
 
 
+def offers(count: int, seed: int = 0) -> list[Offer]:
+    """Prices in two currencies, category paths of up to three levels, some of them missing."""
+    random = np.random.default_rng(seed)
+    paths = ["", "Home", "Home > Kitchen", "home > kitchen > Kettles", "Home > Light", "Toys > Kitchen"]
+    return [
+        (float(random.choice([0, 1, 2.5, 10, 99])), str(random.choice(["EUR", "USD"])), str(random.choice(paths))) for _ in range(count)
+    ]
+
+
+def levels(path: str) -> set[str]:
+    steps = path.lower().split(" > ") if path else []
+    return {" > ".join(steps[:n]) for n in range(1, len(steps) + 1)}
+
+
 def reading(fields: list[str], weights: np.ndarray = WEIGHTS) -> fusion.Reading:
     return fusion.Reading(weights, lexicon.counted(pa.array(fields)), LATIN, 8)
 
@@ -36,29 +52,40 @@ def known(text: str) -> float:
     return sum(letters) / len(letters) if letters else 1.0
 
 
-def expected(vectors: np.ndarray, titles: list[str], fields: list[str], weights: np.ndarray = WEIGHTS) -> np.ndarray:
-    """(n, n, 4): similarity, and its parts."""
+def expected(
+    vectors: np.ndarray, titles: list[str], fields: list[str], weights: np.ndarray = WEIGHTS, of: list[Offer] | None = None
+) -> np.ndarray:
+    """(n, n, 6): similarity, and its parts."""
+    of = of or [(0.0, "", "")] * len(titles)
     spelt, coded = ([Counter(term for text in fields for term in of(text))] for of in (grams, codes))
-    found = np.full((len(titles), len(titles), 4), np.nan)
+    found = np.full((len(titles), len(titles), 6), np.nan)
     for i, j in product(range(len(titles)), repeat=2):
-        parts = np.full(3, np.nan)
-        share = weights * np.array([math.sqrt(known(titles[i]) * known(titles[j])) if weights[1] else 1, 1, 1])
+        parts = np.full(5, np.nan)
+        share = weights * np.array([math.sqrt(known(titles[i]) * known(titles[j])) if weights[1] else 1, 1, 1, 1, 1])
         parts[0] = vectors[i] @ vectors[j]
         pairs = ((titles[i], titles[j]), (fields[i], fields[j]))
         parts[1] = max(cosine(grams(one), grams(other), spelt[0], len(fields)) for one, other in pairs)
         if codes(fields[i]) and codes(fields[j]):
             parts[2] = cosine(codes(fields[i]), codes(fields[j]), coded[0], len(fields))
+        (price, currency, path), (other_price, other_currency, other_path) = of[i], of[j]
+        if price and other_price and currency == other_currency:
+            parts[3] = min(price, other_price) / max(price, other_price)
+        if path and other_path:
+            mine, theirs = levels(path), levels(other_path)
+            parts[4] = len(mine & theirs) / math.sqrt(len(mine) * len(theirs))
         parts[share == 0] = np.nan
         there = ~np.isnan(parts)
         found[i, j] = [(share[there] * parts[there]).sum() / share[there].sum(), *parts]
     return found
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, np.array([0, 1, 0], np.float32), np.array([0.7, 0, 0.3], np.float32)], ids=str)
+@pytest.mark.parametrize(
+    "weights", [WEIGHTS, np.array([0, 1, 0, 0, 0], np.float32), np.array([0.7, 0, 0.3, 0, 0], np.float32), ALL], ids=str
+)
 def test_similarities_and_parts_are_those_of_the_obvious_loop(weights: np.ndarray) -> None:
     vectors, titles, fields = catalogue(40)
-    compared = fusion.items(vectors, pa.array(titles), pa.array(fields), reading(fields, weights))
-    truth = expected(vectors, titles, fields, weights)
+    compared = fusion.items(vectors, columns(titles, fields, offers(40)), reading(fields, weights))
+    truth = expected(vectors, titles, fields, weights, offers(40))
     np.testing.assert_allclose(fusion.compared(compared, compared, weights), truth[..., 0], atol=1e-5)
     everyone = np.tile(np.arange(40, dtype=np.int32), (40, 1))
     with workers(2) as pool:
@@ -72,20 +99,31 @@ def test_similarities_and_parts_are_those_of_the_obvious_loop(weights: np.ndarra
 def test_the_better_of_title_and_all_fields_counts() -> None:
     """A long description drowns a title; a bare title lacks what the other one's description tells."""
     titles, fields = ["kettle x200", "kettle x200", "x200"], ["kettle x200", f"kettle x200 {'so much more ' * 9}", "x200 kettle"]
-    compared = fusion.items(np.eye(3, 8, dtype=np.float32), pa.array(titles), pa.array(fields), reading(fields))
-    found = fusion.compared(compared, compared, np.array([0, 1, 0], np.float32))
+    compared = fusion.items(np.eye(3, 8, dtype=np.float32), columns(titles, fields), reading(fields))
+    found = fusion.compared(compared, compared, np.array([0, 1, 0, 0, 0], np.float32))
     assert found[0, 1] == pytest.approx(1, abs=1e-6)
     assert found[0, 2] == pytest.approx(1, abs=1e-6)
 
 
 def test_an_item_that_nothing_else_tells_apart_is_told_by_its_meaning() -> None:
-    titles = pa.array(["🙂", "!?", "kettle"])
+    titles = ["🙂", "!?", "kettle"]
     vectors = np.eye(3, 8, dtype=np.float32)
     vectors[1] = [0.6, 0.8, 0, 0, 0, 0, 0, 0]
-    found = fusion.compared(*[fusion.items(vectors, titles, titles, reading(["kettle"]))] * 2, WEIGHTS)
+    found = fusion.compared(*[fusion.items(vectors, columns(titles, titles), reading(["kettle"]))] * 2, WEIGHTS)
     assert found[0, 1] == pytest.approx(0.6)
-    silent = fusion.items(np.zeros((3, 8), np.float32), titles, titles, reading(["kettle"]))
+    silent = fusion.items(np.zeros((3, 8), np.float32), columns(titles, titles), reading(["kettle"]))
     assert fusion.compared(silent, silent, WEIGHTS)[0, 1] == -np.inf
+
+
+def test_by_price_and_category_alone_nothing_is_near() -> None:
+    titles, of = ["a kettle", "🙂", "a kettle"], [(5.0, "EUR", "Home"), (5.0, "EUR", "Home"), (2.0, "EUR", "Home")]
+    compared = fusion.items(np.zeros((3, 8), np.float32), columns(titles, titles, of), reading(titles, ALL))
+    found = fusion.compared(compared, compared, ALL)
+    assert found[0].tolist() == [1, -np.inf, pytest.approx((0.3 + 0.2 * 0.4 + 0.1) / 0.6)]
+    with workers(1) as pool:
+        near = fusion.settled(compared, ALL, np.arange(3), np.array([[1, 2]] * 3, np.int32), 2, pool)
+    assert near.positions[0].tolist() == [2, NONE]
+    assert near.parts[0, 0].tolist() == pytest.approx([np.nan, 1, np.nan, 0.4, 1], nan_ok=True)
 
 
 def test_signatures_propose_the_true_neighbours() -> None:
@@ -97,7 +135,7 @@ def test_signatures_propose_the_true_neighbours() -> None:
     vectors = (np.repeat(random.normal(size=(300, 8)), 5, axis=0) + random.normal(size=(1500, 8))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     how = reading(fields)
-    compared = fusion.items(vectors, pa.array(titles), pa.array(fields), how)
+    compared = fusion.items(vectors, columns(titles, fields), how)
     signatures = fusion.signatures(compared, how.weights)
     np.testing.assert_allclose(np.linalg.norm(signatures, axis=1), 1, atol=1e-5)
     rows = np.arange(0, 1500, 15)
@@ -106,12 +144,12 @@ def test_signatures_propose_the_true_neighbours() -> None:
         near = fusion.settled(compared, how.weights, np.arange(1500), candidates, 10, pool)
         _, best = fusion.nearest_of(compared, how.weights, rows, 10, None, pool)
     assert (near.similarities[rows] >= best[:, -1:] - 1e-6).mean() > 0.95
-    assert fusion.signatures(compared, np.array([1, 0, 0], np.float32)) is compared.vectors
+    assert fusion.signatures(compared, np.array([1, 0, 0, 0, 0], np.float32)) is compared.vectors
 
 
 def test_the_nearest_of_another_label() -> None:
     vectors, titles, fields = catalogue(60, seed=3)
-    compared = fusion.items(vectors, pa.array(titles), pa.array(fields), reading(fields))
+    compared = fusion.items(vectors, columns(titles, fields), reading(fields))
     labels, rows = (np.arange(60) % 20 > 0).astype(np.int32), np.array([0, 5, 41])
     truth = expected(vectors, titles, fields)[..., 0]
     with workers(2) as pool:

@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from jobs import encoder, neighbours, weigh
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.settings import Neighbours, Settings, Weigh
+from jobs.settings import Neighbours, Settings, Weigh, Weights
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS
 from tests.conftest import MINIMAL
 from tests.jobs.test_fusion import expected
@@ -96,26 +97,36 @@ def test_one_block_is_brute_force(lake: Lake, settings: Callable[[str], Settings
     assert [row[2] for row in found if row[0] == "i00"][:2] == ["i24", "i25"]
 
 
-@pytest.mark.parametrize("rows", [200_000, 10])
-def test_meaning_spelling_and_codes_are_fused(
-    lake: Lake, settings: Callable[[str], Settings], night: Night, monkeypatch: pytest.MonkeyPatch, rows: int
+@pytest.mark.parametrize(("rows", "weights"), [(200_000, Weights()), (10, Weights(price=2, category=1))], ids=["one cell", "cells"])
+def test_all_channels_are_fused(
+    lake: Lake, settings: Callable[[str], Settings], night: Night, monkeypatch: pytest.MonkeyPatch, rows: int, weights: Weights
 ) -> None:
     """Every pair and its parts are those of the obvious loop, in one cell and in many; descriptions are read, and items of one title that
-    they tell apart are."""
+    they or the price tell apart are."""
     monkeypatch.setattr(neighbours, "COVER_MISSES", 0.0)
     titles = [f"{title} {n % 5}x" if n % 2 else title for n, title in enumerate([*TITLES, "red shoe"])]
     vectors = np.array([VECTORS[title] for title in [*TITLES, "red shoe"]])
     descriptions = [None if n % 3 else f"Sold with B-{n % 7}00 {TITLES[n // 2]}" for n in range(25)]
+    offers = [(n % 4 * 2.5, "EUR" if n % 3 else "USD", ["", "Home", "Home > Light"][n % 3]) for n in range(25)]
     items = [
-        clean_item(night, f"i{n:02}", title, description=descriptions[n], content_hash=hash_of([*TITLES, "red shoe"][n]))
-        for n, title in enumerate(titles)
+        clean_item(
+            night,
+            f"i{n:02}",
+            title,
+            description=descriptions[n],
+            content_hash=hash_of([*TITLES, "red shoe"][n]),
+            price=Decimal(price) if price else None,
+            currency=currency if price else None,
+            category=category or None,
+        )
+        for n, (title, (price, currency, category)) in enumerate(zip(titles, offers, strict=True))
     ]
-    how = with_cells_of(rows, settings("").model_copy(update={"neighbours": Neighbours(k=3, slack=2)}))
+    how = with_cells_of(rows, settings("").model_copy(update={"neighbours": Neighbours(k=3, slack=2, weights=weights)}))
     lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
     weigh.run(lake.spark, lake, how, night)
     found = stage(lake, how, night, items)
     fields = [" ".join(filter(None, [title, description])) for title, description in zip(titles, descriptions, strict=True)]
-    truth = expected(vectors, titles, fields, np.array([0.4, 0.4, 0.2]))
+    truth = expected(vectors, titles, fields, np.array(weights.scaled), offers)
     for item in range(25):
         near = sorted((-truth[item, other, 0], other) for other in range(25) if other != item)[:3]
         mine = [row for row in found if row[0] == f"i{item:02}"]

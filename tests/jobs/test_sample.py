@@ -4,18 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from jobs import fusion, sample
-from tests.readings import by_meaning
+from tests.readings import by_meaning, columns
 
 MEANING = by_meaning(8)
 
 
 def read(vectors: np.ndarray) -> fusion.Items:
-    silence = pa.nulls(len(vectors), pa.string())
-    return fusion.items(vectors, silence, silence, MEANING)
+    silence = [None] * len(vectors)
+    return fusion.items(vectors, columns(silence, silence), MEANING)
 
 
 @pytest.mark.parametrize("across", [False, True])

@@ -13,6 +13,7 @@ from jobs import cells, fusion, knn, lexicon, neighbour_list, script, task
 from jobs.errors import ContractError
 from jobs.settings import Neighbours
 from tests.readings import by_meaning
+from tests.readings import columns as read
 
 ROWS, DIMENSION, K = 3000, 24, 8
 
@@ -36,8 +37,8 @@ def batches_of(
     same = {"cell": pa.array(np.zeros(len(members), np.int32)), "block": [""] * len(members), "source": ["shop"] * len(members)}
     prints = pa.array([hash(vector) for vector in stored], pa.int64())
     keys = pa.array([zlib.crc32(names[0].encode()) for names in members], pa.int64())
-    spelt = pa.array(texts or [None] * len(members), pa.string())
-    nodes = {"members": pa.array(members), "key": keys, "print": prints, "title": spelt, "fields": spelt}
+    spelt = texts or [None] * len(members)
+    nodes = {"members": pa.array(members), "key": keys, "print": prints} | read(spelt, spelt)
     nodes["vector"] = pa.array(stored, pa.binary())
     table = pa.table(same | columns | nodes)
     return table.to_batches(size)
@@ -204,7 +205,7 @@ def test_candidates_are_searched_for_and_more_of_them_where_they_were_too_few(
     random, asked_for, nearest = np.random.default_rng(13), [], knn.nearest
     monkeypatch.setattr(knn, "nearest", lambda vectors, wide, **how: asked_for.append(wide) or nearest(vectors, wide, **how))
     titles = [" ".join(f"word{w}" for w in random.integers(0, 400, 4)) for _ in range(ROWS)]
-    vectors, weights = families(random), np.array([0.5, 0.5, 0], np.float32)
+    vectors, weights = families(random), np.array([0.5, 0.5, 0, 0, 0], np.float32)
     reading = fusion.Reading(weights, lexicon.counted(pa.array(titles)), np.ones(script.CODE_POINTS, np.float32), DIMENSION)
     cell = batches_of([[f"i{n:04}"] for n in range(ROWS)], vectors, texts=titles)
     how = search_of(Neighbours(k=k, slack=0), reading=reading, promised=0.5 if k == 20 else 0.999)
