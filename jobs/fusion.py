@@ -34,7 +34,8 @@ Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
 
-READ = {"title": "string", "fields": "string", "price": "double", "currency": "string", "category": "string"}  # beside the vector
+# columns that are read beside the vector; their types are called the same by Arrow and by Spark
+READ = {"title": pa.string(), "fields": pa.string(), "price": pa.float64(), "currency": pa.string(), "category": pa.string()}
 SKETCHED = 256  # components of a signature's lexical part, a power of two; of the ten nearest 98 % are among 48 candidates
 GRAMS, CODES = np.uint64(1), np.uint64(2)  # salts of the sketches
 AT_ONCE = 64, 4096  # items that are compared with others, and others: what this makes stays in the cache

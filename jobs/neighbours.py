@@ -36,7 +36,6 @@ from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PART
 SEARCH_MISSES, COVER_MISSES, ALL_MISSES = 0.6, 0.3, 0.9
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
-KINDS = {"string": pa.string(), "double": pa.float64()}  # of `fusion.READ`
 BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 
 
@@ -57,16 +56,16 @@ def nodes_of(items: DataFrame, how: Neighbours, weigh: Weigh) -> DataFrame:
 
 def columns_read(weights: Weights, weigh: Weigh) -> list[Column]:
     """The columns of `fusion.READ` of clean items; those of channels that weigh nothing are alike in all."""
-    spelt = weights.lexical + weights.codes > 0
+    spelt, priced, placed = weights.lexical + weights.codes > 0, weights.price > 0, weights.category > 0
+    no_text, nothing = F.lit(None).cast("string"), F.lit("")
     columns = {
-        "title": (F.col("title"), spelt),
-        "fields": (F.expr(all_fields_sql(weigh)), spelt),
-        "price": (F.coalesce(F.col("price").cast("double"), F.lit(0.0)), weights.price),
-        "currency": (F.coalesce("currency", F.lit("")), weights.price),
-        "category": (F.coalesce("category", F.lit("")), weights.category),
+        "title": F.col("title") if spelt else no_text,
+        "fields": F.expr(all_fields_sql(weigh)) if spelt else no_text,
+        "price": F.coalesce(F.col("price").cast("double"), F.lit(0.0)) if priced else F.lit(0.0),
+        "currency": F.coalesce("currency", nothing) if priced else nothing,
+        "category": F.coalesce("category", nothing) if placed else nothing,
     }
-    nothing = {"price": F.lit(0.0), "currency": F.lit(""), "category": F.lit("")}
-    return [(column if weight else nothing.get(name, F.lit(None).cast("string"))).alias(name) for name, (column, weight) in columns.items()]
+    return [columns[name].alias(name) for name in fusion.READ]
 
 
 def counted(nodes: DataFrame, night: Night) -> list[Any]:
@@ -98,7 +97,7 @@ def few(spark: SparkSession, **columns: "list[Any] | pa.Array") -> DataFrame:
 
 
 def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -> dict[str, Any]:
-    """Rows of (item_id, block, source, vector) by item_id, of the few items that are wanted, if they are known."""
+    """Rows of (item_id, block, source, vector, and the columns of `fusion.READ`) by item_id, of the few items that are wanted, if known."""
     if not (ids := set(item_ids)):
         return {}
     items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash", *fusion.READ)
@@ -110,7 +109,7 @@ def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -
 def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
     """What is compared of rows of `known_items`."""
     vectors = np.array([np.frombuffer(row["vector"], dtype="<f4") for row in rows]).reshape(-1, reading.dimension)
-    columns = {name: pa.array([row[name] for row in rows], KINDS[kind]) for name, kind in fusion.READ.items()}
+    columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in fusion.READ.items()}
     return fusion.items(vectors, columns, reading)
 
 

@@ -1,9 +1,8 @@
 """What a task of the neighbours stage does with the rows Spark hands it: Arrow in, Arrow out.
 
-A node is all the items of one text that are searched as one, named by the first of them. NODE rows have what is compared of it (title and
-all fields, null where their spelling does not count; vector), a print of that, and a key, which decides who merges its lists; CELL rows are
-on their way to the cell that searches them. What a cell finds leaves it
-packed (`neighbour_list`).
+A node is all the items that read the same and are searched as one, named by the first of them. NODE rows have what is compared of it (the
+columns of `fusion.READ`, null or empty where they do not count; vector), a print of that, and a key, which decides who merges its lists;
+CELL rows are on their way to the cell that searches them. What a cell finds leaves it packed (`neighbour_list`).
 """
 
 import time
