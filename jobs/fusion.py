@@ -8,7 +8,7 @@ lacks what a description tells. *codes*: the words of all fields that hold a dig
 `closeness`; they weigh nothing unless asked for, and alone they make nothing similar.
 
 A *signature* is one vector whose inner products come near the similarities: a search on it proposes candidates, whose similarities are then
-computed exactly. Its lexical part is a random sketch (Charikar, Chen and Farach-Colton, 2002) of title and fields together; price and
+computed exactly (`settled`), as are those of the neighbours' neighbours (`swept`). Its lexical part is a random sketch (Charikar, Chen and Farach-Colton, 2002) of title and fields together; price and
 category are not in it.
 """
 
@@ -38,6 +38,7 @@ Rows = npt.NDArray[np.int64]
 READ = {"title": pa.string(), "fields": pa.string(), "price": pa.float64(), "currency": pa.string(), "category": pa.string()}
 SKETCHED = 256  # components of a signature's lexical part, a power of two; of the ten nearest 98 % are among 48 candidates
 GRAMS, CODES = np.uint64(1), np.uint64(2)  # salts of the sketches
+REACH = 8  # neighbours, and as many of each one's own, that `swept` looks at
 AT_ONCE = 64, 4096  # items that are compared with others, and others: what this makes stays in the cache
 
 
@@ -185,6 +186,31 @@ def settled(of: Items, weights: Vectors, rows: Rows, candidates: Positions, k: i
     pool.share(settle, range(0, len(rows), AT_ONCE[1]))
     similarities[positions == NONE] = -np.inf
     return Near(positions, similarities, parts)
+
+
+def swept(of: Items, weights: Vectors, rows: Rows, near: Near, labels: Positions | None, pool: "Workers") -> Near:
+    """The lists, with what the neighbours of each item's neighbours add to them; with `labels` (n,) only those of another label.
+
+    Signatures come only near the similarities, so some neighbours are not among the candidates they propose; but the neighbours of
+    neighbours were chosen by the similarities themselves.
+    """
+    lists = near.positions
+    reach = min(REACH, lists.shape[1])
+    candidates = np.empty((len(lists), lists.shape[1] + reach**2), dtype=np.int32)
+
+    def meet(start: int) -> None:
+        own = np.arange(start, min(start + AT_ONCE[1], len(lists)), dtype=np.int32)[:, None]
+        first = lists[own[:, 0], :reach]
+        second = np.where(first[:, :, None] == NONE, NONE, lists[first, :reach]).reshape(len(own), -1)
+        second[second == own] = NONE
+        if labels is not None:
+            second[labels[second] == labels[own]] = NONE
+        met = np.sort(np.hstack([lists[own[:, 0]], second]), axis=1)
+        met[:, :-1][met[:, :-1] == met[:, 1:]] = NONE
+        candidates[own[:, 0]] = np.sort(met, axis=1)[:, ::-1]  # NONE, the least, comes last
+
+    pool.share(meet, range(0, len(lists), AT_ONCE[1]))
+    return settled(of, weights, rows, candidates, lists.shape[1], pool)
 
 
 def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Positions | None, pool: "Workers") -> tuple[Positions, Vectors]:

@@ -31,10 +31,10 @@ Rows = npt.NDArray[np.int64]
 _READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
 NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
 CELL = f"cell int, {NODE}"
-# Candidates whose similarities are computed exactly, times the neighbours that are kept; and where a pilot sample shows that these were too
-# few. So many are not searched for but found by comparing all signatures.
+# Candidates whose similarities are computed exactly, times the neighbours that are kept; and where a pilot sample shows that these, and a
+# sweep, were too few. So many are not searched for but found by comparing all signatures.
 CANDIDATES = (4, 16)
-ENOUGH = 100  # items: by fewer a recall cannot be judged
+ENOUGH = 400  # items whose recall is judged by: one standard error is about half a per cent
 ROUNDING = 1e-5  # between two ways to compute a similarity
 TRUE = "item int, node string, similarity float, copies int"
 
@@ -239,7 +239,10 @@ def search_block(
                 signatures, wide, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
             )
             near = fusion.settled(compared, weights, found.order, found.positions, kept, pool)
-            if not fused or wide == many or wide >= len(every):
+            if not fused or wide >= len(every):
+                break
+            near = fusion.swept(compared, weights, found.order, near, labels, pool)
+            if wide == many:
                 break
             truth = similarity if pilot is queries else fusion.nearest_of(compared, weights, pilot, search.how.k, labels, pool)[1]
             recall = measure.recall_of_items(list(near.similarities[pilot]), list(truth - ROUNDING), search.how.k)

@@ -147,6 +147,32 @@ def test_signatures_propose_the_true_neighbours() -> None:
     assert fusion.signatures(compared, np.array([1, 0, 0, 0, 0], np.float32)) is compared.vectors
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_sweep_adds_what_neighbours_of_neighbours_are(labelled: bool) -> None:
+    """Lists of the obvious loop: the best of an item's own and of the first REACH of the first REACH."""
+    vectors, titles, fields = catalogue(60, seed=5)
+    how, random = reading(fields, ALL), np.random.default_rng(6)
+    of = fusion.items(vectors, columns(titles, fields, offers(60, seed=5)), how)
+    labels = (np.arange(60) % 3).astype(np.int32) if labelled else None
+    allowed = [[j for j in range(60) if j != i and (labels is None or labels[i] != labels[j])] for i in range(60)]
+    candidates = np.full((60, 10), NONE, np.int32)
+    for i in range(60):
+        some = random.choice(allowed[i], random.integers(0, 11), replace=False)  # of some items nothing is known
+        candidates[i, : len(some)] = some
+    with workers(1) as pool:
+        near = fusion.settled(of, ALL, np.arange(60), candidates, 10, pool)
+        found = fusion.swept(of, ALL, np.arange(60), near, labels, pool)
+    similarity = fusion.compared(of, of, ALL)
+    lists = [[int(j) for j in row if j != NONE] for row in near.positions]
+    for i in range(60):
+        met = set(lists[i]) | {far for between in lists[i][: fusion.REACH] for far in lists[between][: fusion.REACH]} & set(allowed[i])
+        listed = [int(j) for j in found.positions[i] if j != NONE]
+        assert set(listed) <= met
+        assert len(set(listed)) == len(listed) == min(10, len(met))
+        best = sorted(similarity[i, list(met)], reverse=True)
+        assert found.similarities[i, : len(listed)] == pytest.approx(best[: len(listed)], abs=1e-5)
+
+
 def test_the_nearest_of_another_label() -> None:
     vectors, titles, fields = catalogue(60, seed=3)
     compared = fusion.items(vectors, columns(titles, fields), reading(fields))
