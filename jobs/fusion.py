@@ -8,8 +8,8 @@ lacks what a description tells. *codes*: the words of all fields that hold a dig
 `closeness`; they weigh nothing unless asked for, and alone they make nothing similar.
 
 A *signature* is one vector whose inner products come near the similarities: a search on it proposes candidates, whose similarities are then
-computed exactly (`settled`), as are those of the neighbours' neighbours (`swept`). Its lexical part is a random sketch (Charikar, Chen and Farach-Colton, 2002) of title and fields together; price and
-category are not in it.
+computed exactly (`settled`), as are those of the neighbours' neighbours (`swept`). Its lexical part is a random sketch (Charikar, Chen and
+Farach-Colton, 2002) of title and fields together; price and category are not in it.
 """
 
 from dataclasses import dataclass, fields
