@@ -38,7 +38,7 @@ Rows = npt.NDArray[np.int64]
 READ = {"title": pa.string(), "fields": pa.string(), "price": pa.float64(), "currency": pa.string(), "category": pa.string()}
 SKETCHED = 256  # components of a signature's lexical part, a power of two; of the ten nearest 98 % are among 48 candidates
 GRAMS, CODES = np.uint64(1), np.uint64(2)  # salts of the sketches
-REACH = 8  # neighbours, and as many of each one's own, that `swept` looks at
+REACH = 8  # neighbours, and as many of each one's own, that `swept` looks at; of names of foods 12 find .001 to .005 more
 AT_ONCE = 64, 4096  # items that are compared with others, and others: what this makes stays in the cache
 
 
@@ -192,7 +192,7 @@ def swept(of: Items, weights: Vectors, rows: Rows, near: Near, labels: Positions
     """The lists, with what the neighbours of each item's neighbours add to them; with `labels` (n,) only those of another label.
 
     Signatures come only near the similarities, so some neighbours are not among the candidates they propose; but the neighbours of
-    neighbours were chosen by the similarities themselves.
+    neighbours were chosen by the similarities themselves. Of two labels nothing is added: they bear the item's own.
     """
     lists = near.positions
     reach = min(REACH, lists.shape[1])

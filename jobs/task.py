@@ -34,7 +34,7 @@ CELL = f"cell int, {NODE}"
 # Candidates whose similarities are computed exactly, times the neighbours that are kept; and where a pilot sample shows that these, and a
 # sweep, were too few. So many are not searched for but found by comparing all signatures.
 CANDIDATES = (4, 16)
-ENOUGH = 400  # items whose recall is judged by: one standard error is about half a per cent
+ENOUGH = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
 ROUNDING = 1e-5  # between two ways to compute a similarity
 TRUE = "item int, node string, similarity float, copies int"
 
