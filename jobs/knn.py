@@ -28,7 +28,7 @@ NONE = kernel.NONE
 EXACT_ROWS = 16_384  # compared all with all: a second or two of one core, and nothing is missed
 EXACT_K = 64  # beyond, what leaves would have to keep is larger than what they save
 MARGIN = 6  # kept beyond k, so that the rounding of fixed point and float32 does not decide who is the last
-CANDIDATES = 48  # of products in a narrow precision: among fewer the nearest are not sure to be, where many lie close together
+NARROW = 48  # the largest products of a narrow precision: among fewer the nearest are not sure to be, where many lie close together
 QUERY_ROWS, KERNEL_ROWS = 256, 4096  # of one thread's turn
 PILOT_ROWS = 512  # compared with everything; at recall .95 the standard error is about half a per cent
 TIE = 1e-6  # float32 products of one pair differ by less
@@ -46,17 +46,26 @@ REACHES = (8, 12)
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """positions (n, k) int32, nearest first, equal ones by position, NONE where there are fewer; similarities (n, k), -inf there.
+class Candidates:
+    """positions (n, k) int32, NONE after the last; order (n,): of the vectors, such that those that are near each other follow each other,
+    where that was found out."""
 
-    order (n,): of the vectors, such that those that are near each other follow each other, where that was found out.
-    """
+    positions: Positions
+    order: Rows
+    pilot_recall: float = 1.0  # 1 where everything was compared
+    rounds: int = 0  # of leaves; 0 where everything was compared
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """positions (n, k) int32, nearest first, equal ones by position, NONE where there are fewer; similarities (n, k), -inf there; the rest
+    as of the Candidates they were chosen from."""
 
     positions: Positions
     similarities: Vectors
-    pilot_recall: float  # 1 where everything was compared
-    rounds: int  # of leaves; 0 where everything was compared
     order: Rows
+    pilot_recall: float
+    rounds: int
 
 
 def nearest(
@@ -75,33 +84,55 @@ def nearest(
     everything; it is meant of the nearest `wanted`, where fewer than k matter. Raises ValueError for vectors that are neither, naming the
     first.
     """
-    present = check(vectors)
-    some = np.require(vectors if len(present) == len(vectors) else vectors[present], requirements=["C", "W"])  # torch and numba ask for it
-    unlike = np.empty(0, dtype=np.int32) if labels is None else labels.astype(np.int32)[present]
+    present, some, unlike = _present(vectors, labels)
+    every = np.arange(len(some))
     with workers(threads) as pool:
-        if torch.cuda.is_available():
-            met = _Met(device.search(some, k + MARGIN, unlike, torch.device("cuda")))
-        elif len(some) <= EXACT_ROWS or k > EXACT_K or target_recall >= 1:
-            met = _Met(exact(some, np.arange(len(some)), k, unlike, pool)[0])
-        else:
-            met = _approximate(some, k, target_recall, wanted or k, unlike, np.random.default_rng(seed), pool)
-        order = np.arange(len(some)) if met.order is None else met.order
+        met = _met(some, k, MARGIN, target_recall, wanted or k, unlike, seed, pool)
+        met = met or Candidates(exact(some, every, k, unlike, pool)[0], every)
         positions, similarities = kernel.lists(len(some), k)
-        _settled(some, np.arange(len(some)), order, met.ids, positions, similarities, pool)
-    similarities[positions == NONE] = -np.inf
-    if len(some) < len(vectors):
-        positions, similarities = _spread(positions, similarities, present, len(vectors))
-    return Neighbours(positions, similarities, met.recall, met.rounds, present[order])
+        _settled(some, every, met.order, met.positions, positions, similarities, pool)
+    found = np.full((len(vectors), k), -np.inf, dtype=np.float32)
+    found[present] = np.where(positions == NONE, -np.inf, similarities)
+    return Neighbours(_spread(positions, present, len(vectors)), found, present[met.order], met.pilot_recall, met.rounds)
 
 
-@dataclass(frozen=True)
-class _Met:
-    """ids (n, k or more): the nearest that were met; order (n,): of vectors, in which those that are near each other follow each other."""
+def candidates(
+    vectors: Vectors,
+    k: int,
+    *,
+    target_recall: float = 0.95,
+    wanted: int | None = None,
+    labels: Positions | None = None,
+    threads: int = 1,
+    seed: int = 0,
+) -> Candidates:
+    """As `nearest`, for those who choose among the k by a similarity of their own: as products in a narrow precision tell them, without
+    the similarities, which take as long as the search where k is large."""
+    present, some, unlike = _present(vectors, labels)
+    with workers(threads) as pool:
+        met = _met(some, k, 0, target_recall, wanted or k, unlike, seed, pool)
+        if not met:
+            every = np.arange(len(some))
+            met = Candidates(_compared(gemm.matrix(torch.from_numpy(some), gemm.fastest()), every, k, unlike, pool)[0], every)
+    return Candidates(_spread(met.positions, present, len(vectors)), present[met.order], met.pilot_recall, met.rounds)
 
-    ids: Positions
-    recall: float = 1.0  # of the pilot
-    rounds: int = 0
-    order: Rows | None = None
+
+def _present(vectors: Vectors, labels: Positions | None) -> tuple[Rows, Vectors, Positions]:
+    """The rows that are not zero, the vectors of these and their labels, or none."""
+    rows = check(vectors)
+    some = np.require(vectors if len(rows) == len(vectors) else vectors[rows], requirements=["C", "W"])  # torch and numba ask for it
+    return rows, some, np.empty(0, dtype=np.int32) if labels is None else labels.astype(np.int32)[rows]
+
+
+def _met(
+    vectors: Vectors, k: int, spare: int, target_recall: float, wanted: int, labels: Positions, seed: int, pool: Workers
+) -> Candidates | None:
+    """k + spare others of every vector that are likely its nearest; None where on this CPU everything has to be compared."""
+    if torch.cuda.is_available():
+        return Candidates(device.search(vectors, k + spare, labels, torch.device("cuda")), np.arange(len(vectors)))
+    if len(vectors) <= EXACT_ROWS or k > EXACT_K or target_recall >= 1:
+        return None
+    return _approximate(vectors, k, spare, target_recall, wanted, labels, np.random.default_rng(seed), pool)
 
 
 def warm_up() -> None:
@@ -130,14 +161,11 @@ def _unsound(vectors: Vectors, squares: Vectors) -> Rows:
     return np.flatnonzero(~sound)
 
 
-def _spread(positions: Positions, similarities: Vectors, present: Rows, count: int) -> tuple[Positions, Vectors]:
-    """What was found among the vectors that are present, in the places of all."""
-    all_positions = np.full((count, positions.shape[1]), NONE, dtype=np.int32)
-    all_similarities = np.full(all_positions.shape, -np.inf, dtype=np.float32)
-    if len(present):
-        all_positions[present] = np.where(positions == NONE, NONE, present.astype(np.int32)[positions])
-        all_similarities[present] = similarities
-    return all_positions, all_similarities
+def _spread(positions: Positions, present: Rows, count: int) -> Positions:
+    """Positions among the vectors that are present, as positions among all, in the places of these."""
+    found = np.full((count, positions.shape[1]), NONE, dtype=np.int32)
+    found[present] = np.append(present.astype(np.int32), NONE)[positions]  # NONE, -1, is the last
+    return found
 
 
 def cuts(count: int, rows: int) -> list[tuple[int, int]]:
@@ -147,16 +175,16 @@ def cuts(count: int, rows: int) -> list[tuple[int, int]]:
 def exact(vectors: Vectors, queries: Rows, k: int, labels: Positions, pool: Workers) -> tuple[Positions, Vectors]:
     """Lists (q, k) of the nearest of vectors[queries] among all others, by products of all pairs.
 
-    Products in the precision that is fastest here give CANDIDATES a query. Whatever is not among them is less similar than the last of them
+    Products in the precision that is fastest here give NARROW a query. Whatever is not among them is less similar than the last of them
     and what rounding may have taken from it (`gemm.Matrix.rounding`): where the k-th similarity lies above that, the list is taken as
-    complete. For the other queries, and where more than half of CANDIDATES are asked for, the products are float32. labels (n,) int32, or
+    complete. For the other queries, and where more than half of NARROW are asked for, the products are float32. labels (n,) int32, or
     none: pairs of one label do not count.
     """
     positions, similarities = kernel.lists(len(queries), k)
     quick, slots = gemm.fastest(), np.arange(len(queries))
-    if quick != torch.float32 and k <= CANDIDATES // 2:
+    if quick != torch.float32 and k <= NARROW // 2:
         narrow = gemm.matrix(torch.from_numpy(vectors), quick)
-        met, products = _compared(narrow, queries, CANDIDATES, labels, pool)
+        met, products = _compared(narrow, queries, NARROW, labels, pool)
         _settled(vectors, queries, slots, met, positions, similarities, pool)
         unseen = products[:, -1] * narrow.unit**2 + narrow.rounding
         slots = np.flatnonzero((met[:, -1] != NONE) & ~(similarities[:, -1] > unseen))
@@ -198,8 +226,16 @@ def _settled(
 
 
 def _approximate(
-    given: Vectors, k: int, target_recall: float, wanted: int, given_labels: Positions, random: np.random.Generator, pool: Workers
-) -> _Met:
+    given: Vectors,
+    k: int,
+    spare: int,
+    target_recall: float,
+    wanted: int,
+    given_labels: Positions,
+    random: np.random.Generator,
+    pool: Workers,
+) -> Candidates | None:
+    """As `_met`, from leaves; None where these are not enough."""
     folds = next(folds for recall, folds in FOLDS if target_recall <= recall)
     count = int(LEADERS * len(given) ** 0.5)
     quick = gemm.matrix(torch.from_numpy(given), gemm.fastest())
@@ -211,8 +247,8 @@ def _approximate(
     pool.share(lambda cut: kernel.fixed_point(given, order, *cut, fine), cuts(len(given), KERNEL_ROWS))
     pilot = np.sort(random.choice(len(given), PILOT_ROWS, replace=False))
     _, best = exact(given, order[pilot], wanted, given_labels, pool)
-    search = _Search(fine, quick, labels, math.ceil(KEPT * k), *kernel.lists(len(given), k + MARGIN), pool)
-    near = _Search(fine, quick, labels[:0], search.kept, *kernel.lists(len(given), k + MARGIN), pool) if len(labels) else search
+    search = _Search(fine, quick, labels, math.ceil(KEPT * k), *kernel.lists(len(given), k + spare), pool)
+    near = _Search(fine, quick, labels[:0], search.kept, *kernel.lists(len(given), k + spare), pool) if len(labels) else search
     recall, rounds = 0.0, 0
     while recall < target_recall and rounds < ROUNDS:
         if rounds:
@@ -231,10 +267,10 @@ def _approximate(
             if recall >= target_recall:
                 break
     if recall < target_recall:
-        return _Met(exact(given, np.arange(len(given)), k, given_labels, pool)[0])
+        return None
     found = np.empty_like(search.ids)
     found[order] = _given(search.ids, order)
-    return _Met(found, recall, rounds, order)
+    return Candidates(found, order, recall, rounds)
 
 
 def _given(ids: Positions, order: Rows) -> Positions:

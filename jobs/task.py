@@ -235,7 +235,7 @@ def search_block(
         best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
         few, many = min(CANDIDATES[0] * kept, max(knn.EXACT_K, kept)), CANDIDATES[1] * kept
         for wide in (few, many) if fused else (kept,):
-            found = knn.nearest(
+            found = (knn.candidates if fused else knn.nearest)(
                 signatures, wide, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
             )
             near = fusion.settled(compared, weights, found.order, found.positions, kept, pool)

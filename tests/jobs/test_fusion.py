@@ -140,7 +140,7 @@ def test_signatures_propose_the_true_neighbours() -> None:
     np.testing.assert_allclose(np.linalg.norm(signatures, axis=1), 1, atol=1e-5)
     rows = np.arange(0, 1500, 15)
     with workers(2) as pool:
-        candidates = knn.nearest(signatures, 48).positions
+        candidates = knn.candidates(signatures, 48).positions
         near = fusion.settled(compared, how.weights, np.arange(1500), candidates, 10, pool)
         _, best = fusion.nearest_of(compared, how.weights, rows, 10, None, pool)
     assert (near.similarities[rows] >= best[:, -1:] - 1e-6).mean() > 0.95

@@ -260,6 +260,32 @@ def test_half_the_set_one_vector(few_are_exact: None, labelled: bool) -> None:
     assert recall(found, vectors, labels) >= 0.9
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("labelled", [False, True], ids=["one catalogue", "two"])
+@pytest.mark.parametrize("rows", [40, ROWS], ids=["compared", "searched"])
+def test_the_nearest_are_among_the_candidates(
+    few_are_exact: None, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, labelled: bool, rows: int
+) -> None:
+    """Also where all the others are asked for, and some vectors have nothing to say; a list ends with those that do not exist."""
+    monkeypatch.setattr(gemm, "fastest", lambda: precision)
+    vectors, labels = clustered(seed=80)[:rows], np.random.default_rng(1).integers(2, size=rows, dtype=np.int32) if labelled else None
+    vectors[[3, 17]] = 0
+    found = knn.candidates(vectors, 4 * K, target_recall=0.95, wanted=K, labels=labels, threads=2)
+    nearest, _ = brute(vectors, K, labels)
+    there = nearest != knn.NONE
+    met = (found.positions[:, None, :] == nearest[:, :, None]).any(axis=2)
+    assert met[there].mean() >= (1 if rows == 40 else 0.95)
+    assert (found.rounds > 0) == (rows == ROWS)
+    assert sorted(found.order) == [row for row in range(rows) if row not in {3, 17}]
+    assert (np.diff((found.positions == knn.NONE).astype(int), axis=1) >= 0).all()
+    for row, mine in enumerate(found.positions.tolist()):
+        others = [other for other in mine if other != knn.NONE]
+        assert len(set(others)) == len(others)
+        assert not {row, 3, 17} & set(others)
+        assert labels is None or (labels[others] != labels[row]).all()
+    assert (found.positions[[3, 17]] == knn.NONE).all()
+
+
 def test_a_gpu_finds_what_the_cpu_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way there and back, with the device replaced by the CPU."""
     search = device.search

@@ -202,8 +202,8 @@ def test_candidates_are_searched_for_and_more_of_them_where_they_were_too_few(
     """Of 8 neighbours nearly all have to be found: four times as many candidates are too few, for sketches of 16 numbers."""
     monkeypatch.setattr(knn, "EXACT_ROWS", 500)
     monkeypatch.setattr(fusion, "SKETCHED", 256 if k == 20 else 16)
-    random, asked_for, nearest = np.random.default_rng(13), [], knn.nearest
-    monkeypatch.setattr(knn, "nearest", lambda vectors, wide, **how: asked_for.append(wide) or nearest(vectors, wide, **how))
+    random, asked_for, candidates = np.random.default_rng(13), [], knn.candidates
+    monkeypatch.setattr(knn, "candidates", lambda vectors, wide, **how: asked_for.append(wide) or candidates(vectors, wide, **how))
     titles = [" ".join(f"word{w}" for w in random.integers(0, 400, 4)) for _ in range(ROWS)]
     vectors, weights = families(random), np.array([0.5, 0.5, 0, 0, 0], np.float32)
     reading = fusion.Reading(weights, lexicon.counted(pa.array(titles)), np.ones(script.CODE_POINTS, np.float32), DIMENSION)
