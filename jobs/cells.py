@@ -1,7 +1,8 @@
 """Cells: what one task searches. Small blocks share a cell; a block too large for one is covered by cells that overlap.
 
 A cover is leaders on the sphere: an item goes to the cells of its nearest few, so that true neighbours meet in one. How few is measured: on
-sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs share a cell. Items are always
+sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs will be found. A pair that shares
+several cells is missed only where all of these miss it: what few cells the search is careful in, many find by chance. Items are always
 compared with all leaders: a second level would spare little (a cell has a hundred thousand items, so a hundred million of them have two
 thousand leaders) and lose pairs at every border.
 """
@@ -25,14 +26,15 @@ LARGEST = 32_767  # of 16 bits
 
 @dataclass(frozen=True)
 class Cover:
-    """leaders (c, d) float32 of unit length; an item is in the cells of its `overlap` nearest; `shared` of the known pairs share one."""
+    """leaders (c, d) float32 of unit length, those of the largest cells first; an item is in the cells of its `overlap` nearest; `found` of
+    the known pairs are expected to be found."""
 
     leaders: Vectors
     overlap: int
-    shared: float
+    found: float
 
     def __str__(self) -> str:
-        return f"{len(self.leaders)} cells, each node in {self.overlap}: {self.shared:.1%} of true neighbours share one"
+        return f"{len(self.leaders)} cells, each node in {self.overlap}: {self.found:.1%} of true neighbours should be found"
 
 
 def cells_of(vectors: Vectors, leaders: Vectors, overlap: int) -> Cells:
@@ -41,11 +43,13 @@ def cells_of(vectors: Vectors, leaders: Vectors, overlap: int) -> Cells:
     return np.argsort(-similarities, axis=1, kind="stable")[:, :overlap]
 
 
-def cover(sample: Vectors, rows: int, cell_rows: int, items: Vectors, neighbours: Vectors, target: float, seed: int) -> Cover:
+def cover(
+    sample: Vectors, rows: int, cell_rows: int, items: Vectors, neighbours: Vectors, target: float, missed: float, seed: int
+) -> Cover:
     """The cover of a block of `rows` vectors by cells of at most about cell_rows, with the smallest overlap that reaches the target.
 
-    sample (s, d) of the block; items (q, d) and their true neighbours (q, k, d), of which `target` is the share that has to meet. The best
-    cover there is where none reaches it.
+    sample (s, d) of the block; items (q, d) and their true neighbours (q, k, d), of which `target` is the share that has to be found, if
+    the search of a cell misses the share `missed` of the pairs that meet in it. The best cover there is where none reaches it.
     """
     best: Cover | None = None
     for overlap in OVERLAPS:
@@ -53,18 +57,19 @@ def cover(sample: Vectors, rows: int, cell_rows: int, items: Vectors, neighbours
         leaders = _leaders(sample, count, overlap, cell_rows * len(sample) / rows, np.random.default_rng(seed))
         mine = cells_of(items, leaders, overlap)
         theirs = cells_of(neighbours.reshape(-1, neighbours.shape[2]), leaders, overlap).reshape(*neighbours.shape[:2], mine.shape[1])
-        shared = float((mine[:, None, :, None] == theirs[:, :, None, :]).any(axis=(2, 3)).mean()) if len(items) else 1.0
-        if best is None or shared > best.shared:
-            best = Cover(leaders, overlap, shared)
-        if shared >= target:
+        meetings = (mine[:, None, :, None] == theirs[:, :, None, :]).sum(axis=(2, 3))
+        found = float(1 - (missed**meetings).mean()) if len(items) else 1.0
+        if best is None or found > best.found:
+            best = Cover(leaders, overlap, found)
+        if found >= target:
             break
     assert best is not None  # OVERLAPS is not empty
     return best
 
 
 def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.random.Generator) -> Vectors:
-    """Means of the sample's clusters (Lloyd's algorithm); that of a cell with more than `most` of the sample is split in two, and the
-    smallest cells go to their neighbours, until none is too large or splitting does not help."""
+    """Means of the sample's clusters (Lloyd's algorithm); that of a cell with more than `most` of the sample is split in two, until none is
+    too large or splitting does not help. Large cells come first: what is worked on last is small, and tasks end together."""
     leaders = sample[random.choice(len(sample), min(count, len(sample)), replace=False)]
     for step in range(LLOYD_STEPS + 3 * count):
         own = cells_of(sample, leaders, 1)[:, 0]
@@ -80,7 +85,8 @@ def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.
         if sizes[giant] <= most or len(members) < 2:
             break
         leaders = np.concatenate([np.delete(leaders, giant, axis=0), sample[random.choice(members, 2, replace=False)]])
-    return leaders
+    sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
+    return leaders[np.argsort(-sizes, kind="stable")]
 
 
 def packed(sizes: Mapping[str, int], cell_rows: int, cores: int) -> dict[str, int]:

@@ -32,8 +32,9 @@ from jobs.session import at_once, progress, readied
 from jobs.settings import Neighbours, Settings, Weigh, Weights
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
 
-# shares of the recall that may be lost, so that what is measured is above the target: by the search, by cells, by sketches and search
-SEARCH_MISSES, COVER_MISSES, ALL_MISSES = 0.6, 0.3, 0.9
+# shares of what the target allows to miss: by the search of signatures; in one cell by sketches and search; of a covered block in all, so
+# that the whole interval of what is measured lies above the target
+SEARCH_MISSES, CELL_MISSES, COVER_MISSES = 0.6, 0.9, 0.5
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
 BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
@@ -133,7 +134,7 @@ def nearest_of_sample(
 
 
 def cover_of(
-    nodes: DataFrame, vectors: DataFrame, size: int, asked: list[Any], reading: fusion.Reading, how: Neighbours, target: float
+    nodes: DataFrame, vectors: DataFrame, size: int, asked: list[Any], reading: fusion.Reading, how: Neighbours, misses: float
 ) -> tuple[cells.Cover, dict[str, sample.Vectors]]:
     """The cover of one block, of `size` nodes, and the true similarities of the sampled items in it."""
     name = F.element_at("members", 1).alias("name")
@@ -152,7 +153,8 @@ def cover_of(
     full = [(item, near) for item, (near, _) in zip(items, nearest, strict=True) if len(near) == how.k]
     known |= known_items(nodes, vectors, (name for _, near in full for name in near))
     theirs = signatures(name for _, near in full for name in near).reshape(-1, how.k, of_block.shape[1])
-    cover = cells.cover(of_block, size, how.cell_rows, signatures(item for item, _ in full), theirs, target, how.seed)
+    target, missed = 1 - COVER_MISSES * misses, CELL_MISSES * misses
+    cover = cells.cover(of_block, size, how.cell_rows, signatures(item for item, _ in full), theirs, target, missed, how.seed)
     return cover, {item: similarities for item, (_, similarities) in zip(items, nearest, strict=True)}
 
 
@@ -163,14 +165,14 @@ def covers_of(
     asked: list[Any],
     reading: fusion.Reading,
     how: Neighbours,
-    target: float,
+    misses: float,
 ) -> tuple[dict[str, cells.Cover], dict[str, sample.Vectors]]:
     """The cover of every block that is too large for one cell, and the true similarities of the sampled items in these."""
     covers: dict[str, cells.Cover] = {}
     true: dict[str, sample.Vectors] = {}
     for block in sorted(block for block, size in sizes.items() if size > how.cell_rows):
         of_block, mine = nodes.where(F.col("block") == block), [row for row in asked if row["block"] == block]
-        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, reading, how, target)
+        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, reading, how, misses)
         true |= known
         print(f"neighbours: {sizes[block]:,} nodes{f' of block {block}' if block else ''} in {covers[block]}", flush=True)
     return covers, true
@@ -219,7 +221,7 @@ def pairs(
         count += len(cover.leaders)
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
     search = task.Search(
-        how, reading, 1 - SEARCH_MISSES * misses, 1 - ALL_MISSES * misses, narrow, threads_of_a_cell(spark, count), parts, asked
+        how, reading, 1 - SEARCH_MISSES * misses, 1 - CELL_MISSES * misses, narrow, threads_of_a_cell(spark, count), parts, asked
     )
     packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
@@ -334,7 +336,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     sizes = Counter[str]()
     for row in heard:
         sizes[row["block"]] += row["nodes"]
-    covers, true = covers_of(speaking, vectors, sizes, asked, read_as, how, 1 - COVER_MISSES * misses)
+    covers, true = covers_of(speaking, vectors, sizes, asked, read_as, how, misses)
     in_cells: dict[str, list[str]] = {}
     for row in asked:
         if row["block"] not in covers:

@@ -82,20 +82,22 @@ def readied(spark: "SparkSession", named: str) -> Iterator[None]:
 
 @contextmanager
 def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: float = 5.0) -> Iterator[None]:
-    """Says how far the Spark job inside has come, in units of work, every few seconds: `embed: 8,000 of 19,406 texts`.
+    """Says how far the Spark jobs inside have come, in units of work, every few seconds: `embed: 8,000 of 19,406 texts`, and `neighbours,
+    step 2: …` where the work goes round again.
 
-    Follows the largest Spark stage of the jobs that start inside, whose tasks are taken to be of equal size.
+    Follows the largest Spark stage that runs, whose tasks are taken to be of equal size; a step is a stage that was seen to end a task.
     """
     tracker, over = spark.sparkContext.statusTracker(), Event()
 
     def watch() -> None:
-        said = 0
+        said: dict[int, int] = {}  # tasks that have ended, by Spark stage
         while not over.wait(every):
             running = [info for number in tracker.getActiveStageIds() if (info := tracker.getStageInfo(number)) is not None]
             largest = max(running, key=lambda info: info.numTasks, default=None)
-            if largest is not None and largest.numCompletedTasks > said:
-                said = largest.numCompletedTasks
-                print(f"{stage}: {total * said // largest.numTasks:,} of {total:,} {unit}", flush=True)
+            if largest is not None and largest.numCompletedTasks > said.get(largest.stageId, 0):
+                said[largest.stageId] = largest.numCompletedTasks
+                step = f", step {len(said)}" if len(said) > 1 else ""
+                print(f"{stage}{step}: {total * largest.numCompletedTasks // largest.numTasks:,} of {total:,} {unit}", flush=True)
 
     watcher = Thread(target=watch, daemon=True)
     watcher.start()
