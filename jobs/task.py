@@ -31,10 +31,10 @@ Rows = npt.NDArray[np.int64]
 _READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
 NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
 CELL = f"cell int, {NODE}"
-# Candidates whose similarities are computed exactly, times the neighbours that are kept; and where a pilot sample shows that these, and a
-# sweep, were too few. So many are not searched for but found by comparing all signatures.
-CANDIDATES = (4, 16)
-ENOUGH = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
+# Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
+# nothing; and where a pilot sample shows that these were too few. So many are not searched for but found by comparing all signatures.
+BEFORE_SWEEP, ACROSS, ENOUGH = 3, 4, 16
+PILOT = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
 ROUNDING = 1e-5  # between two ways to compute a similarity
 TRUE = "item int, node string, similarity float, copies int"
 
@@ -230,10 +230,11 @@ def search_block(
     queries = np.unique(np.array([own for own, _ in asked], dtype=np.int64))
 
     signatures, fused = fusion.signatures(compared, weights), weights[1:].any()
-    pilot = queries if len(queries) >= ENOUGH else np.unique(np.linspace(0, len(every) - 1, ENOUGH).astype(np.int64))
+    pilot = queries if len(queries) >= PILOT else np.unique(np.linspace(0, len(every) - 1, PILOT).astype(np.int64))
     with workers(search.threads) as pool:
         best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
-        few, many = min(CANDIDATES[0] * kept, max(knn.EXACT_K, kept)), CANDIDATES[1] * kept
+        few = min((BEFORE_SWEEP if labels is None else ACROSS) * kept, max(knn.EXACT_K, kept))
+        many = ENOUGH * kept
         for wide in (few, many) if fused else (kept,):
             found = (knn.candidates if fused else knn.nearest)(
                 signatures, wide, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads

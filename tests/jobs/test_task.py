@@ -195,11 +195,11 @@ def test_narrowed_vectors_are_widened_in_their_cells() -> None:
         assert [value for *_, value in found[item]] == pytest.approx([value for *_, value in pairs], abs=1e-4)
 
 
-@pytest.mark.parametrize(("k", "searched"), [(20, [64]), (8, [32, 128])])
+@pytest.mark.parametrize(("k", "searched"), [(20, [60]), (8, [24, 128])])
 def test_candidates_are_searched_for_and_more_of_them_where_they_were_too_few(
     monkeypatch: pytest.MonkeyPatch, k: int, searched: list[int]
 ) -> None:
-    """Of 8 neighbours nearly all have to be found: four times as many candidates are too few, for sketches of 16 numbers."""
+    """Of 8 neighbours nearly all have to be found: three times as many candidates are too few, for sketches of 16 numbers."""
     monkeypatch.setattr(knn, "EXACT_ROWS", 500)
     monkeypatch.setattr(fusion, "SKETCHED", 256 if k == 20 else 16)
     random, asked_for, candidates = np.random.default_rng(13), [], knn.candidates
