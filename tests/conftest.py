@@ -24,6 +24,13 @@ path = "feeds/{date}/shop.csv"
 columns = { id = "id", title = "title" }
 """
 
+# Compiling a query costs more than it spares where a test asks for a few rows; whole nights run as they do elsewhere.
+SPARK = """
+[spark]
+master = "local[2]"
+conf = { "spark.sql.codegen.wholeStage" = "false", "spark.sql.codegen.factoryMode" = "NO_CODEGEN" }
+"""
+
 
 @pytest.fixture
 def settings_of(tmp_path: Path) -> Callable[[str], Settings]:
@@ -42,7 +49,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     from jobs.session import open_session
 
     folder = tmp_path_factory.mktemp("settings")
-    (folder / "shelfmates.toml").write_text(MINIMAL + '[spark]\nmaster = "local[2]"\n', encoding="utf-8")
+    (folder / "shelfmates.toml").write_text(MINIMAL + SPARK, encoding="utf-8")
     session = open_session(load(folder / "shelfmates.toml", environment={}), name="shelfmates-tests")
     yield session
     session.stop()
