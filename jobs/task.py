@@ -235,7 +235,7 @@ def search_block(
         best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
         few = min((BEFORE_SWEEP if labels is None else ACROSS) * kept, max(knn.EXACT_K, kept))
         many = ENOUGH * kept
-        for wide in (few, many) if fused else (kept,):
+        for wide in (few, many)[len(every) <= many :] if fused else (kept,):
             found = (knn.candidates if fused else knn.nearest)(
                 signatures, wide, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
             )
