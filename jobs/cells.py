@@ -1,10 +1,9 @@
 """Cells: what one task searches. Small blocks share a cell; a block too large for one is covered by cells that overlap.
 
 A cover is leaders on the sphere: an item goes to the cells of its nearest few, so that true neighbours meet in one. How few is measured: on
-sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs will be found. A pair that shares
-several cells is missed only where all of these miss it: what few cells the search is careful in, many find by chance. Items are always
-compared with all leaders: a second level would spare little (a cell has a hundred thousand items, so a hundred million of them have two
-thousand leaders) and lose pairs at every border.
+sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs should be found: one that shares
+several cells has a chance in each of them. Items are always compared with all leaders: a second level would spare little (a cell has a
+hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border.
 """
 
 import heapq
@@ -44,13 +43,15 @@ def cells_of(vectors: Vectors, leaders: Vectors, overlap: int) -> Cells:
 
 
 def cover(
-    sample: Vectors, rows: int, cell_rows: int, items: Vectors, neighbours: Vectors, target: float, missed: float, seed: int
+    sample: Vectors, rows: int, cell_rows: int, items: Vectors, neighbours: Vectors, target: float, missed: tuple[float, float], seed: int
 ) -> Cover:
-    """The cover of a block of `rows` vectors by cells of at most about cell_rows, with the smallest overlap that reaches the target.
+    """The cover of a block of `rows` vectors by cells of about cell_rows at most, with the smallest overlap that reaches the target.
 
-    sample (s, d) of the block; items (q, d) and their true neighbours (q, k, d), of which `target` is the share that has to be found, if
-    the search of a cell misses the share `missed` of the pairs that meet in it. The best cover there is where none reaches it.
+    sample (s, d) of the block; items (q, d) and their true neighbours (q, k, d), of which `target` is the share that has to be found.
+    missed: the shares of the pairs that meet in cells that are found in none of these, as their sketches are no better in another cell, and
+    that the search of one cell misses, by chance. The best cover there is where none reaches the target.
     """
+    in_all, in_one = missed
     best: Cover | None = None
     for overlap in OVERLAPS:
         count = -(-rows * overlap // int(cell_rows * FILLED))
@@ -58,7 +59,7 @@ def cover(
         mine = cells_of(items, leaders, overlap)
         theirs = cells_of(neighbours.reshape(-1, neighbours.shape[2]), leaders, overlap).reshape(*neighbours.shape[:2], mine.shape[1])
         meetings = (mine[:, None, :, None] == theirs[:, :, None, :]).sum(axis=(2, 3))
-        found = float(1 - (missed**meetings).mean()) if len(items) else 1.0
+        found = (1 - in_all) * float(1 - (in_one**meetings).mean()) if len(items) else 1.0
         if best is None or found > best.found:
             best = Cover(leaders, overlap, found)
         if found >= target:
@@ -68,8 +69,8 @@ def cover(
 
 
 def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.random.Generator) -> Vectors:
-    """Means of the sample's clusters (Lloyd's algorithm); that of a cell with more than `most` of the sample is split in two, until none is
-    too large or splitting does not help. Large cells come first: what is worked on last is small, and tasks end together."""
+    """Means of the sample's clusters (Lloyd's algorithm); that of the largest cell with more than `most` of the sample is split in two, as
+    long as that helps. Large cells come first: what is worked on last is small, and tasks end together."""
     leaders = sample[random.choice(len(sample), min(count, len(sample)), replace=False)]
     for step in range(LLOYD_STEPS + 3 * count):
         own = cells_of(sample, leaders, 1)[:, 0]
@@ -80,13 +81,23 @@ def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.
         if step < LLOYD_STEPS:
             continue
         sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
-        giant = int(sizes.argmax())
-        members = np.flatnonzero(own == giant)
-        if sizes[giant] <= most or len(members) < 2:
+        split = _split(sample, own, [cell for cell in np.argsort(-sizes, kind="stable") if sizes[cell] > most], random)
+        if split is None:
             break
-        leaders = np.concatenate([np.delete(leaders, giant, axis=0), sample[random.choice(members, 2, replace=False)]])
+        leaders = np.concatenate([np.delete(leaders, split[0], axis=0), split[1]])
     sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
     return leaders[np.argsort(-sizes, kind="stable")]
+
+
+def _split(sample: Vectors, own: Cells, cells: list[int], random: np.random.Generator) -> tuple[int, Vectors] | None:
+    """The first of the cells whose own vectors are not all alike, and two of these that are not."""
+    for cell in cells:
+        members = sample[own == cell]
+        if len(members) and (members != members[0]).any():
+            one = members[random.integers(len(members))]
+            unlike = members[(members != one).any(axis=1)]
+            return cell, np.stack([one, unlike[random.integers(len(unlike))]])
+    return None
 
 
 def packed(sizes: Mapping[str, int], cell_rows: int, cores: int) -> dict[str, int]:

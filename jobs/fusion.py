@@ -167,6 +167,13 @@ class Near:
         return Near(*(np.concatenate([getattr(self, field.name), getattr(others, field.name)], axis=1) for field in fields(self)))
 
 
+def others(count: int, labels: Positions | None) -> Positions:
+    """(n, n - 1) int32 candidates of `count` items that are all others, with `labels` (n,) all of another label; NONE after the last."""
+    found = np.tile(np.arange(count, dtype=np.int32), (count, 1))
+    found[np.eye(count, dtype=bool) if labels is None else labels[:, None] == labels] = NONE
+    return np.ascontiguousarray(np.sort(found, axis=1)[:, :0:-1])
+
+
 def settled(of: Items, weights: Vectors, rows: Rows, candidates: Positions, k: int, pool: "Workers") -> Near:
     """The k most similar candidates of each item, equal ones in the order of their positions.
 

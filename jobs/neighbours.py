@@ -32,11 +32,12 @@ from jobs.session import at_once, progress, readied
 from jobs.settings import Neighbours, Settings, Weigh, Weights
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
 
-# shares of what the target allows to miss: by the search of signatures; in one cell by sketches and search; of a covered block in all, so
-# that the whole interval of what is measured lies above the target
-SEARCH_MISSES, CELL_MISSES, COVER_MISSES = 0.6, 0.9, 0.5
+# shares of what the target allows to miss: because signatures are sketches, the same in every cell; by the search of one cell; of a covered
+# block in all. What is left keeps the interval of what is measured above the target.
+SKETCH_MISSES, SEARCH_MISSES, COVER_MISSES = 0.3, 0.6, 0.8
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
+COVER_ASKED = 500  # of these, whose true neighbours tell how far its cells have to overlap; others tell the recall
 BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 
 
@@ -84,11 +85,11 @@ def counted(nodes: DataFrame, night: Night) -> list[Any]:
     return groups
 
 
-def sampled(nodes: DataFrame, how: Neighbours) -> list[Any]:
+def sampled(nodes: DataFrame, count: int, seed: int) -> list[Any]:
     """A seeded random sample of the nodes' items: item_id, node, block, source, content_hash."""
     name = F.element_at("members", 1).alias("node")
     items = nodes.select(F.explode("members").alias("item_id"), name, "block", "source", "content_hash")
-    return items.orderBy(F.xxhash64("item_id", F.lit(how.seed)), "item_id").limit(how.recall_sample).collect()
+    return items.orderBy(F.xxhash64("item_id", F.lit(seed)), "item_id").limit(count).collect()
 
 
 def few(spark: SparkSession, **columns: "list[Any] | pa.Array") -> DataFrame:
@@ -109,6 +110,10 @@ def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -
 
 def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
     """What is compared of rows of `known_items`."""
+    size = 4 * reading.dimension
+    for row in rows:
+        if len(row["vector"]) != size:
+            raise task.odd_size(row["item_id"], len(row["vector"]), size)
     vectors = np.array([np.frombuffer(row["vector"], dtype="<f4") for row in rows]).reshape(-1, reading.dimension)
     columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in fusion.READ.items()}
     return fusion.items(vectors, columns, reading)
@@ -138,24 +143,27 @@ def cover_of(
 ) -> tuple[cells.Cover, dict[str, sample.Vectors]]:
     """The cover of one block, of `size` nodes, and the true similarities of the sampled items in it."""
     name = F.element_at("members", 1).alias("name")
-    chosen = nodes.select(name).orderBy(F.xxhash64("name", F.lit(how.seed)), "name").limit(COVER_SAMPLE).collect()
-    names, items = [row["name"] for row in chosen], [row["item_id"] for row in asked]
-    known = known_items(nodes, vectors, [*names, *items])
-    if lacking := {*names, *items} - known.keys():
+    chosen, others = at_once(
+        nodes.select(name).orderBy(F.xxhash64("name", F.lit(how.seed)), "name").limit(COVER_SAMPLE).collect,
+        lambda: sampled(nodes, COVER_ASKED, how.seed + 1),  # the recall is not measured by the items that the cover was chosen by
+    )
+    names, rows = [row["name"] for row in chosen], {row["item_id"]: row for row in [*asked, *others]}
+    known = known_items(nodes, vectors, [*names, *rows])
+    if lacking := {*names, *rows} - known.keys():
         raise ContractError(f"item {min(lacking)} has no vector of this encoder", "run clean and embed for this date first")
 
     def signatures(of: Iterable[str]) -> sample.Vectors:
         return fusion.signatures(read([known[name] for name in of], reading), reading.weights)
 
     of_block = signatures(names)
-    own = read([known[item] for item in items], reading)
-    nearest = nearest_of_sample(nodes, vectors, asked, own, reading, how) if items else []
-    full = [(item, near) for item, (near, _) in zip(items, nearest, strict=True) if len(near) == how.k]
-    known |= known_items(nodes, vectors, (name for _, near in full for name in near))
-    theirs = signatures(name for _, near in full for name in near).reshape(-1, how.k, of_block.shape[1])
-    target, missed = 1 - COVER_MISSES * misses, CELL_MISSES * misses
-    cover = cells.cover(of_block, size, how.cell_rows, signatures(item for item, _ in full), theirs, target, missed, how.seed)
-    return cover, {item: similarities for item, (_, similarities) in zip(items, nearest, strict=True)}
+    own = read([known[item] for item in rows], reading)
+    found = dict(zip(rows, nearest_of_sample(nodes, vectors, list(rows.values()), own, reading, how), strict=True))
+    full = {row["item_id"]: near for row in others if len(near := found[row["item_id"]][0]) == how.k}
+    known |= known_items(nodes, vectors, (name for near in full.values() for name in near))
+    theirs = signatures(name for near in full.values() for name in near).reshape(-1, how.k, of_block.shape[1])
+    target, missed = 1 - COVER_MISSES * misses, (SKETCH_MISSES * misses, SEARCH_MISSES * misses)
+    cover = cells.cover(of_block, size, how.cell_rows, signatures(full), theirs, target, missed, how.seed)
+    return cover, {row["item_id"]: found[row["item_id"]][1] for row in asked}
 
 
 def covers_of(
@@ -188,12 +196,12 @@ class _Log(AccumulatorParam[list[Any]]):
         return value1 + value2
 
 
-def threads_of_a_cell(spark: SparkSession, count: int) -> int:
-    """Cores for each of `count` cells: a task's own, and those that no other cell wants, but of one machine."""
+def threads_of(spark: SparkSession, work: list[int]) -> list[int]:
+    """Cores for each cell, of which this is the work: a task's own, and its share of all, but of one machine."""
     cores, own = spark.sparkContext.defaultParallelism, int(spark.conf.get("spark.task.cpus", "1") or 1)
     local = (spark.sparkContext.master or "").split("[")[0] == "local"
     room = cores if local else int(spark.conf.get("spark.executor.cores", "1") or 1)
-    return max(own, min(cores // count, room))
+    return [max(own, min(room, round(cores * of_cell / sum(work)))) for of_cell in work]
 
 
 def pairs(
@@ -211,18 +219,21 @@ def pairs(
     spark = nodes.sparkSession
     cores = spark.sparkContext.defaultParallelism
     plan = cells.packed({block: size for block, size in sizes.items() if block not in covers}, how.cell_rows, cores)
-    narrow = count = 1 + max(plan.values(), default=-1)
+    narrow = 1 + max(plan.values(), default=-1)
+    work = [0] * narrow  # of a block it grows with the square of its size
+    for block, cell in plan.items():
+        work[cell] += sizes[block] ** 2
     listed = few(spark, block=pa.array(plan, pa.string()), cell=pa.array(plan.values(), pa.int32()))
     whole = with_vectors(nodes, vectors)
     cut = whole.join(listed, "block").select("cell", *whole.columns)
     for block, cover in covers.items():
         of_block = with_vectors(nodes.where(F.col("block") == block), vectors)
-        cut = cut.unionByName(of_block.mapInArrow(task.placed(cover, reading, count), task.CELL))
-        count += len(cover.leaders)
+        cut = cut.unionByName(of_block.mapInArrow(task.placed(cover, reading, len(work)), task.CELL))
+        work += [(sizes[block] * cover.overlap // len(cover.leaders)) ** 2] * len(cover.leaders)
+    count = len(work)
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
-    search = task.Search(
-        how, reading, 1 - SEARCH_MISSES * misses, 1 - CELL_MISSES * misses, narrow, threads_of_a_cell(spark, count), parts, asked
-    )
+    promised = 1 - (SKETCH_MISSES + SEARCH_MISSES) * misses
+    search = task.Search(how, reading, 1 - SEARCH_MISSES * misses, promised, narrow, threads_of(spark, work), parts, asked)
     packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
@@ -279,17 +290,18 @@ def recall(
     top = published.where(F.col("rank") <= how.k).select("item_id", "neighbour_id")
     listed = top.join(few(nodes.sparkSession, item_id=list(own)), "item_id", "left_semi").collect()
     known = known_items(nodes, vectors, [*own, *(row["neighbour_id"] for row in listed)])
-    place = {item_id: row for row, item_id in enumerate(known)}
-    every = read(list(known.values()), reading)
-    similarities = fusion.compared(every[np.array([place[item_id] for item_id in own])], every, reading.weights)
-    of_item: dict[str, list[float]] = {item_id: [] for item_id in own}
-    row = {item_id: n for n, item_id in enumerate(own)}
+    neighbours: dict[str, list[str]] = {item_id: [] for item_id in own}
     for item_id, neighbour_id in listed:
         mine, other = known[item_id], known.get(neighbour_id)
-        if other is None or other["block"] != mine["block"] or (how.across and other["source"] == mine["source"]):
-            continue
-        of_item[item_id].append(similarities[row[item_id], place[neighbour_id]])
-    recalls = measure.recall_of_items([np.array(found) for found in of_item.values()], [true[item_id] for item_id in of_item], how.k)
+        if other is not None and other["block"] == mine["block"] and not (how.across and other["source"] == mine["source"]):
+            neighbours[item_id].append(neighbour_id)
+    place = {item_id: row for row, item_id in enumerate(known)}
+    every = read(list(known.values()), reading)
+    of_item: dict[str, sample.Vectors] = {}
+    for item_id, theirs in neighbours.items():
+        near = every[np.array([place[name] for name in theirs], dtype=np.int64)]
+        of_item[item_id] = fusion.compared(every[np.array([place[item_id]])], near, reading.weights)[0]
+    recalls = measure.recall_of_items(list(of_item.values()), [true[item_id] for item_id in of_item], how.k)
     counted = recalls[~np.isnan(recalls)]
     return (float(counted.mean()) if len(counted) else 1.0), len(counted)
 
@@ -322,15 +334,15 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
 
         (nodes, grouped), one, *_ = at_once(
             nodes_and_groups,
-            vectors.select("dimension").head,
+            vectors.agg(F.mode("dimension").alias("dimension")).head,
             lambda: lake.delete(AUDIT_RESULTS, night, night.verdict),
             lambda: lake.read(STAGED_NEIGHBOURS),  # what cannot be written is told before it is searched for
         )
-        if one is None:
+        if one["dimension"] is None:
             raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
         read_as, lexicon_id = reading_of(lake, settings, folder, nodes, one["dimension"])
         speaking = nodes.where(F.col("content_hash") != BLANK)
-        asked = sampled(speaking, how)
+        asked = sampled(speaking, how.recall_sample, how.seed)
     heard = [row for row in grouped if not row["blank"]]
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
     sizes = Counter[str]()

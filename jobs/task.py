@@ -22,6 +22,8 @@ from jobs.tables import PARTS
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from jobs.pool import Workers
+
     Batches = Iterator[pa.RecordBatch]
     Task = Callable[[Batches], Batches]
 
@@ -32,14 +34,17 @@ _READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
 NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
 CELL = f"cell int, {NODE}"
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
-# nothing; and where a pilot sample shows that these were too few. So many are not searched for but found by comparing all signatures.
+# nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
+# comparing all signatures.
 BEFORE_SWEEP, ACROSS, ENOUGH = 3, 4, 16
+MOST_CANDIDATES = 1024
+SMALL = 256  # items of a block in which nothing is searched for: all are candidates
 PILOT = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
 ROUNDING = 1e-5  # between two ways to compute a similarity
 TRUE = "item int, node string, similarity float, copies int"
 
 
-def unpacked(nodes: "pa.RecordBatch", size: int | None = None) -> npt.NDArray[np.uint8]:
+def unpacked(nodes: "pa.RecordBatch", size: int) -> npt.NDArray[np.uint8]:
     """(n, size) uint8 of the vectors of NODE or CELL rows, not copied. Raises ContractError where one is missing, or of another size."""
     import pyarrow.compute as pc
 
@@ -52,13 +57,15 @@ def unpacked(nodes: "pa.RecordBatch", size: int | None = None) -> npt.NDArray[np
         )
     offsets = np.frombuffer(vectors.buffers()[1], dtype=np.int32)[vectors.offset : vectors.offset + len(vectors) + 1]
     lengths = np.diff(offsets)
-    size = size or int(np.median(lengths))
     if len(odd := np.flatnonzero(lengths != size)):
-        raise ContractError(
-            f"the vector of item {nodes['members'][int(odd[0])].as_py()[0]} has {lengths[odd[0]]:,} bytes, others of this encoder {size:,}",
-            "delete it from item_vectors and run embed",
-        )
+        raise odd_size(nodes["members"][int(odd[0])].as_py()[0], lengths[odd[0]], size)
     return np.frombuffer(vectors.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]].reshape(len(vectors), size)
+
+
+def odd_size(item_id: str, size: int, others: int) -> ContractError:
+    return ContractError(
+        f"the vector of item {item_id} has {size:,} bytes, others of this encoder {others:,}", "delete it from item_vectors and run embed"
+    )
 
 
 def refuse_unsound(vectors: Vectors, members: "pa.Array") -> None:
@@ -128,16 +135,16 @@ def compared(asked: sample.Sample, reading: fusion.Reading, k: int) -> "Task":
 
 @dataclass(frozen=True)
 class Search:
-    """How items are read and cells are searched: for which recall, such that at least what is promised is found, by how many threads, and
-    into how many parts what was found is packed. Vectors of the cells from `narrow` on are `cells.narrowed`. `asked` are the sampled items,
-    by node, whose true neighbours the task is to find too."""
+    """How items are read and cells are searched: for which recall, such that at least what is promised is found, by how many threads each,
+    and into how many parts what was found is packed. Vectors of the cells from `narrow` on are `cells.narrowed`. `asked` are the sampled
+    items, by node, whose true neighbours the task is to find too."""
 
     how: Neighbours
     reading: fusion.Reading
     target_recall: float
     promised: float
     narrow: int
-    threads: int
+    threads: list[int]  # by cell
     parts: int
     asked: dict[str, list[str]]
 
@@ -154,6 +161,8 @@ def search_cell(search: Search, log: Any) -> "Task":
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from jobs.pool import workers  # with torch, which only the workers that search should pay for
+
         received = [batch for batch in batches if batch.num_rows]
         if not received:  # a cell of a cover that no vector is in
             return
@@ -168,36 +177,36 @@ def search_cell(search: Search, log: Any) -> "Task":
         known = known.take(order).combine_chunks()
         block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
         first, kind = _kinds(block, source, known["print"].to_numpy())
-        vectors = _vectors(received, order[first], narrow=number >= search.narrow)
+        vectors = _vectors(received, order[first], search.reading.dimension, narrow=number >= search.narrow)
         refuse_unsound(vectors, known["members"].take(first))
         compared = fusion.items(vectors, known.select(list(fusion.READ)).take(first), search.reading)
         labels, known = source[first] if search.how.across else None, known.drop_columns(list(fusion.READ))
         del received, cell  # the vectors, as they came
         found: list[pa.Table] = []
         rounds, true = 0, dict[str, Vectors]()
-        for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
-            kinds = np.arange(kind[start], kind[start:stop].max() + 1)
-            lists, took, best = search_block(
-                known.slice(start, stop - start),
-                kind[start:stop] - kinds[0],
-                compared[kinds] if len(kinds) < len(compared) else compared,
-                None if labels is None else labels[kinds],
-                search,
-            )
-            found.append(lists)
-            rounds = max(rounds, took)
-            true |= best
+        with workers(search.threads[number]) as pool:
+            for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
+                kinds = np.arange(kind[start], kind[start:stop].max() + 1)
+                lists, took, best = search_block(
+                    known.slice(start, stop - start),
+                    kind[start:stop] - kinds[0],
+                    compared[kinds] if len(kinds) < len(compared) else compared,
+                    None if labels is None else labels[kinds],
+                    search,
+                    pool,
+                )
+                found.append(lists)
+                rounds = max(rounds, took)
+                true |= best
         log.add([(number, len(known), len(found), time.monotonic() - began, rounds, true)])
         yield from neighbour_list.packed(pa.concat_tables(found), known["key"].to_numpy() % search.parts, search.kept + 1)
 
     return in_cell
 
 
-def _vectors(batches: "list[pa.RecordBatch]", order: Rows, narrow: bool) -> Vectors:
-    """(n, d) float32 of the rows of the batches that `order` names, in that order; each is copied once."""
-    stored = [unpacked(batches[0])]
-    stored += [unpacked(batch, stored[0].shape[1]) for batch in batches[1:]]
-    dimension = (stored[0].shape[1] - 4) // 2 if narrow else stored[0].shape[1] // 4
+def _vectors(batches: "list[pa.RecordBatch]", order: Rows, dimension: int, narrow: bool) -> Vectors:
+    """(n, dimension) float32 of the rows of the batches that `order` names, in that order; each is copied once."""
+    stored = [unpacked(batch, 4 + 2 * dimension if narrow else 4 * dimension) for batch in batches]
     place = np.full(sum(map(len, stored)), -1)
     place[order] = np.arange(len(order))
     found, start = np.empty((len(order), dimension), dtype=np.float32), 0
@@ -209,7 +218,7 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, narrow: bool) -> Vect
 
 
 def search_block(
-    block: "pa.Table", kind: Rows, compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search
+    block: "pa.Table", kind: Rows, compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers"
 ) -> "tuple[pa.Table, int, dict[str, Vectors]]":
     """Of one block, or of one cell of it: the lists of its nodes, the rounds the search took, the sampled items' true similarities.
 
@@ -219,9 +228,6 @@ def search_block(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from jobs import knn  # with torch, which only the workers that search should pay for
-    from jobs.pool import workers
-
     kept, weights, every = search.kept, search.reading.weights, np.arange(len(compared))
     members = block["members"].combine_chunks()
     names, kind_of_name = members.flatten(), np.repeat(kind, members.value_lengths().to_numpy())
@@ -229,30 +235,12 @@ def search_block(
     asked = [(int(kind[n]), item) for n, node in enumerate(block["node"].to_pylist()) for item in search.asked.get(node, ())]
     queries = np.unique(np.array([own for own, _ in asked], dtype=np.int64))
 
-    signatures, fused = fusion.signatures(compared, weights), weights[1:].any()
-    pilot = queries if len(queries) >= PILOT else np.unique(np.linspace(0, len(every) - 1, PILOT).astype(np.int64))
-    with workers(search.threads) as pool:
-        best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
-        few = min((BEFORE_SWEEP if labels is None else ACROSS) * kept, max(knn.EXACT_K, kept))
-        many = ENOUGH * kept
-        for wide in (few, many)[len(every) <= many :] if fused else (kept,):
-            found = (knn.candidates if fused else knn.nearest)(
-                signatures, wide, target_recall=search.target_recall, wanted=search.how.k, labels=labels, threads=search.threads
-            )
-            near = fusion.settled(compared, weights, found.order, found.positions, kept, pool)
-            if not fused or wide >= len(every):
-                break
-            near = fusion.swept(compared, weights, found.order, near, labels, pool)
-            if wide == many:
-                break
-            truth = similarity if pilot is queries else fusion.nearest_of(compared, weights, pilot, search.how.k, labels, pool)[1]
-            recall = measure.recall_of_items(list(near.similarities[pilot]), list(truth - ROUNDING), search.how.k)
-            if np.nanmean(recall) >= search.promised:
-                break
-        if labels is None:  # else no item of its own source counts, and those that read the same neither
-            near = fusion.settled(compared, weights, every, every[:, None].astype(np.int32), 1, pool).before(near)
-            best = np.column_stack([near.positions[queries, 0], best])
-            similarity = np.column_stack([near.similarities[queries, 0], similarity])
+    best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
+    near, rounds = _near(compared, labels, search, pool)
+    if labels is None:  # else no item of its own source counts, and those that read the same neither
+        near = fusion.settled(compared, weights, every, every[:, None].astype(np.int32), 1, pool).before(near)
+        best = np.column_stack([near.positions[queries, 0], best])
+        similarity = np.column_stack([near.similarities[queries, 0], similarity])
 
     row, name, pair = cells.expanded(near.positions, near.similarities, kind_of_name, place, kept + 1)
     bounds, of_kind = pa.array(np.searchsorted(row, np.arange(len(every) + 1)).astype(np.int32)), pa.array(kind)
@@ -267,7 +255,33 @@ def search_block(
         mine = slice(*np.searchsorted(row, np.searchsorted(queries, own) + np.arange(2)))
         others = pc.not_equal(names.take(pa.array(name[mine])), item).to_numpy(zero_copy_only=False)
         true[item] = similarity.ravel()[pair[mine]][others][: search.how.k]
-    return pa.table({"members": members} | lists), found.rounds, true
+    return pa.table({"members": members} | lists), rounds, true
+
+
+def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers") -> tuple[fusion.Near, int]:
+    """The k + slack nearest of every item, and the rounds the search took."""
+    from jobs import knn
+
+    kept, weights, every = search.kept, search.reading.weights, np.arange(len(compared))
+    if len(compared) <= SMALL:
+        return fusion.settled(compared, weights, every, fusion.others(len(compared), labels), kept, pool), 0
+    signatures = fusion.signatures(compared, weights)
+    how: dict[str, Any] = {"target_recall": search.target_recall, "wanted": search.how.k, "labels": labels, "threads": pool.threads}
+    if not weights[1:].any():  # the signatures' similarities are those of the items
+        found = knn.nearest(signatures, kept, **how)
+        return fusion.settled(compared, weights, found.order, found.positions, kept, pool), found.rounds
+    pilot = np.unique(np.linspace(0, len(compared) - 1, PILOT).astype(np.int64))
+    _, best = fusion.nearest_of(compared, weights, pilot, search.how.k, labels, pool)
+    truth = [row[row > -np.inf] - ROUNDING for row in best]
+    few = min((BEFORE_SWEEP if labels is None else ACROSS) * kept, max(knn.EXACT_K, kept))
+    for wide in sorted({few, max(few, min(ENOUGH * kept, MOST_CANDIDATES))}):
+        met = knn.candidates(signatures, wide, **how)
+        near = fusion.settled(compared, weights, met.order, met.positions, kept, pool)
+        near = fusion.swept(compared, weights, met.order, near, labels, pool)
+        recall = measure.recall_of_items(list(near.similarities[pilot]), truth, search.how.k)
+        if np.isnan(recall).all() or np.nanmean(recall) >= search.promised:
+            break
+    return near, met.rounds
 
 
 def _kinds(*columns: npt.NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:

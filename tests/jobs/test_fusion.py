@@ -147,6 +147,12 @@ def test_signatures_propose_the_true_neighbours() -> None:
     assert fusion.signatures(compared, np.array([1, 0, 0, 0, 0], np.float32)) is compared.vectors
 
 
+def test_others_are_all_but_an_item_itself_or_its_label() -> None:
+    assert [sorted(row) for row in fusion.others(3, None).tolist()] == [[1, 2], [0, 2], [0, 1]]
+    assert fusion.others(4, np.array([7, 5, 7, 7], np.int32)).tolist() == [[1, NONE, NONE], [3, 2, 0], [1, NONE, NONE], [1, NONE, NONE]]
+    assert fusion.others(1, None).shape == (1, 0)
+
+
 @pytest.mark.parametrize("labelled", [False, True])
 def test_a_sweep_adds_what_neighbours_of_neighbours_are(labelled: bool) -> None:
     """Lists of the obvious loop: the best of an item's own and of the first REACH of the first REACH."""

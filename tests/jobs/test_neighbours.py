@@ -199,6 +199,25 @@ def test_one_large_block_beside_many_tiny_ones(lake: Lake, settings: Callable[[s
     assert [counted[f"i{n:03}"] for n in range(300)] == [5] * 180 + [1] * 80 + [0] * 40
 
 
+def test_the_cores_go_to_the_cells_that_have_the_work(lake: Lake) -> None:
+    """Of the tests' two: a large cell beside many tiny ones has both."""
+    assert neighbours.threads_of(lake.spark, [180_000**2, *[12_000] * 30]) == [2] + [1] * 30
+    assert neighbours.threads_of(lake.spark, [100, 100]) == [1, 1]
+    assert neighbours.threads_of(lake.spark, [100]) == [2]
+
+
+def test_a_cover_does_not_rest_on_the_sample_that_it_is_measured_by(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    """A large block that none of the sampled items is in has cells that overlap as far as it needs."""
+    rows = [clean_item(night, f"i{n:02}", t, category="large" if n else "tiny") for n, t in enumerate(TITLES)]
+    how = with_cells_of(10, settings('block_by = ["category"]\nrecall_sample = 1'))
+    nodes = neighbours.nodes_of(lake.frame(CLEAN_ITEMS, rows), how.neighbours, how.weigh)
+    seed = next(seed for seed in range(99) if neighbours.sampled(nodes, 1, seed)[0]["item_id"] == "i00")
+    how = how.model_copy(update={"neighbours": how.neighbours.model_copy(update={"seed": seed})})
+    found = stage(lake, how, night, rows)
+    best = brute({f"i{n:02}": t for n, t in enumerate(TITLES) if n}, 5, lambda a, b: True)
+    assert len({row[:3:2] for row in found} & {row[:3:2] for row in best}) / len(best) > 0.9
+
+
 def test_an_item_without_text_has_no_neighbours_and_is_counted(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     model_id = encoder.model_id(Path(settings("").embed.model or ""))
     lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, [(model_id, hash_of(""), 16, bytes(64))]), night)
@@ -271,7 +290,7 @@ def test_the_verdict_names_recall_with_its_interval(lake: Lake, settings: Callab
 def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame") -> tuple[float, int]:
     how, vectors = settings.neighbours, lake.read(ITEM_VECTORS)
     nodes = neighbours.nodes_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh)
-    asked, reading = neighbours.sampled(nodes, how), by_meaning(16)
+    asked, reading = neighbours.sampled(nodes, how.recall_sample, how.seed), by_meaning(16)
     known = neighbours.known_items(nodes, vectors, [row["item_id"] for row in asked])
     own = neighbours.read([known[row["item_id"]] for row in asked], reading)
     near = neighbours.nearest_of_sample(nodes, vectors, asked, own, reading, how)

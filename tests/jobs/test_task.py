@@ -11,6 +11,7 @@ import pytest
 
 from jobs import cells, fusion, knn, lexicon, neighbour_list, script, task
 from jobs.errors import ContractError
+from jobs.pool import workers
 from jobs.settings import Neighbours
 from tests.readings import by_meaning
 from tests.readings import columns as read
@@ -32,12 +33,12 @@ class Log:
 def batches_of(
     members: list[list[str]], vectors: np.ndarray, size: int = 700, texts: list[str] | None = None, **columns: Any
 ) -> list[pa.RecordBatch]:
-    """CELL rows; those of one vector have one print."""
+    """CELL rows; those of one vector and text have one print."""
     stored = [vector.astype("<f4").tobytes() for vector in vectors]
     same = {"cell": pa.array(np.zeros(len(members), np.int32)), "block": [""] * len(members), "source": ["shop"] * len(members)}
-    prints = pa.array([hash(vector) for vector in stored], pa.int64())
-    keys = pa.array([zlib.crc32(names[0].encode()) for names in members], pa.int64())
     spelt = texts or [None] * len(members)
+    prints = pa.array([hash(both) for both in zip(stored, spelt, strict=True)], pa.int64())
+    keys = pa.array([zlib.crc32(names[0].encode()) for names in members], pa.int64())
     nodes = {"members": pa.array(members), "key": keys, "print": prints} | read(spelt, spelt)
     nodes["vector"] = pa.array(stored, pa.binary())
     table = pa.table(same | columns | nodes)
@@ -53,7 +54,7 @@ def search_of(how: Neighbours, **values: Any) -> task.Search:
                 "target_recall": 0.95,
                 "promised": 0.9,
                 "narrow": 1,
-                "threads": 2,
+                "threads": [2] * 10,
                 "parts": 3,
                 "asked": {},
             }
@@ -195,6 +196,48 @@ def test_narrowed_vectors_are_widened_in_their_cells() -> None:
         assert [value for *_, value in found[item]] == pytest.approx([value for *_, value in pairs], abs=1e-4)
 
 
+@pytest.mark.parametrize("across", [False, True])
+def test_a_large_fused_block_is_found_as_it_is_compared(monkeypatch: pytest.MonkeyPatch, across: bool) -> None:
+    """Of vectors and titles that many items lack a signature says little: candidates, and in one catalogue a sweep, find what is promised.
+    Rows that come in another order, and cut differently, have the same table."""
+    monkeypatch.setattr(knn, "EXACT_ROWS", 500)
+    random = np.random.default_rng(14)
+    titles = [" ".join(f"word{w}" for w in random.integers(0, 900, random.integers(0, 5))) for _ in range(ROWS // 2)]
+    titles += [f"{title} new" for title in titles]
+    vectors, weights = families(random), np.array([0.5, 0.5, 0, 0, 0], np.float32)
+    vectors[random.random(ROWS) < 0.3] = 0
+    reading = fusion.Reading(weights, lexicon.counted(pa.array(titles)), np.ones(script.CODE_POINTS, np.float32), DIMENSION)
+    sources, ids = [f"shop{n % 3}" for n in range(ROWS)], [f"i{n:04}" for n in range(ROWS)]
+    how = search_of(Neighbours(k=K, slack=2, across="source" if across else None), reading=reading, promised=0.95)
+
+    def rows(order: np.ndarray, size: int) -> Iterator[pa.RecordBatch]:
+        given = [[list_[n] for n in order] for list_ in (ids, titles, sources)]
+        return iter(batches_of([[name] for name in given[0]], vectors[order], size, given[1], source=given[2]))
+
+    def told(order: np.ndarray, size: int) -> list[dict[str, Any]]:
+        packed = pa.Table.from_batches(list(task.search_cell(how, Log())(rows(order, size))))
+        parts = [packed.filter(pa.compute.equal(packed["part"], part)).to_batches() for part in range(how.parts)]
+        pairs = [row for part in parts for batch in neighbour_list.told(how.kept)(iter(part)) for row in batch.to_pylist()]
+        return sorted(pairs, key=lambda row: (row["item_id"], row["rank"]))
+
+    found = told(np.arange(ROWS), 700)
+    assert told(random.permutation(ROWS), 431) == found
+    items = fusion.items(vectors, read(titles, titles), reading)
+    labels = np.array([int(source[-1]) for source in sources], np.int32) if across else None
+    with workers(2) as pool:
+        _, best = fusion.nearest_of(items, weights, np.arange(ROWS), K, labels, pool)
+    hits = 0
+    for row in found:
+        item, other = int(row["item_id"][1:]), int(row["neighbour_id"][1:])
+        assert item != other
+        assert not across or sources[item] != sources[other]
+        assert (row["semantic"] is None) == (not (vectors[item].any() and vectors[other].any()))
+        assert row["codes"] is row["price"] is row["category"] is None
+        hits += row["rank"] <= K and row["similarity"] >= best[item, -1] - 1e-5
+    assert len({(row["item_id"], row["neighbour_id"]) for row in found}) == len(found)
+    assert hits / (best > -np.inf).sum() >= 0.95
+
+
 @pytest.mark.parametrize(("k", "searched"), [(20, [60]), (8, [24, 128])])
 def test_candidates_are_searched_for_and_more_of_them_where_they_were_too_few(
     monkeypatch: pytest.MonkeyPatch, k: int, searched: list[int]
@@ -252,6 +295,12 @@ def cell_with(vector: bytes | None) -> Iterator[pa.RecordBatch]:
     stored = [*batches[1]["vector"].to_pylist()[:2], vector]
     place = batches[1].schema.get_field_index("vector")
     return iter([batches[0], batches[1].set_column(place, "vector", pa.array(stored, pa.binary()))])
+
+
+def test_vectors_of_another_encoder_are_refused_though_they_are_all_alike() -> None:
+    rows = batches_of([[f"i{n}"] for n in range(6)], np.eye(6, DIMENSION + 8, dtype=np.float32), size=3)
+    with pytest.raises(ContractError, match="the vector of item i0 has 128 bytes, others of this encoder 96"):
+        list(task.search_cell(search_of(Neighbours(k=2)), Log())(iter(rows)))
 
 
 @pytest.mark.parametrize(
