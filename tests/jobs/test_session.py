@@ -30,6 +30,6 @@ def test_progress_is_told_stage_by_stage(spark: "SparkSession", capsys: pytest.C
     assert len(said) == len(steps[0]) + len(steps[1])
     for lines, tasks_of_step in zip(steps, (8, 6), strict=True):
         told = [int(re.fullmatch(r".*: (\d+) of 800 items", line)[1]) for line in lines]  # type: ignore[index]
-        assert 2 <= len(told) <= tasks_of_step
+        assert told  # Spark itself says what has ended but a few times a second
         assert told == sorted(set(told))
         assert set(told) <= {800 * done // tasks_of_step for done in range(1, tasks_of_step + 1)}
