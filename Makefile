@@ -79,7 +79,8 @@ test: setup ## style, types and tests
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -n 2 --dist loadfile # a Spark job leaves one core idle half the time
 
-bench-embed: setup ## the encoder beside sentence-transformers itself (DATA, ITEMS, SYSTEMS, REPEATS)
+bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
+	@$(UV) sync --quiet --frozen --inexact --group bench-embed
 	@.venv/bin/python -m tests.benchmarks.embed $(BENCH_OPTIONS)
 
 bench-quality: setup ## whether the neighbours are right: known pairs found, by meaning, by spelling, and fused (DATA, ROWS)

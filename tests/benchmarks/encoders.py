@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from jobs import embed, encoder
@@ -19,9 +20,10 @@ from jobs.settings import load
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 from tests.benchmarks.stage import NIGHT, SETTINGS, frame
 from tests.benchmarks.systems import THREADS
-from tests.benchmarks.vectors import Vectors
+from tests.benchmarks.vectors import FOLDER, Vectors
 
 Encode = Callable[[list[str]], tuple[Vectors, float]]
+Run = Callable[[dict[str, npt.NDArray[np.int64]]], Vectors]  # from the tokens of a batch to its vectors
 
 
 def timed(encode: Callable[[list[str]], Vectors]) -> Encode:
@@ -47,6 +49,75 @@ def sentence_transformers(precision: str, batch_size: int) -> Callable[[], Encod
         return timed(lambda texts: model.encode(texts, batch_size=batch_size, show_progress_bar=False).astype(np.float32))
 
     return make
+
+
+def exported() -> Path:
+    """The built-in model as an ONNX file, from tokens to unit vectors; kept, since making it takes half a minute."""
+    file = FOLDER / "encoder.onnx"
+    if not file.is_file():
+        from sentence_transformers import SentenceTransformer
+
+        transformer = SentenceTransformer(str(encoder.folder_of(None)), device="cpu")[0].auto_model.eval()
+
+        class Pooled(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.transformer = transformer
+
+            def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+                hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+                shares = attention_mask.unsqueeze(-1).to(hidden.dtype)
+                return torch.nn.functional.normalize((hidden * shares).sum(1) / shares.sum(1))
+
+        sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens", max=512)}
+        given = torch.ones(2, 8, dtype=torch.long), torch.ones(2, 8, dtype=torch.long)  # one tensor would be exported as one input
+        shapes = {"input_ids": sizes, "attention_mask": sizes}
+        program = torch.onnx.export(Pooled(), given, dynamo=True, dynamic_shapes=shapes, verbose=False)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        program.save(file)
+    return file
+
+
+def by_runtime(compiled: Callable[[Path], Run], batch_size: int) -> Callable[[], Encode]:
+    """The exported model, fed as sentence-transformers feeds its own: long texts first, so that a batch has texts of about one length."""
+
+    def make() -> Encode:
+        from transformers import AutoTokenizer
+
+        tokenizer, run = AutoTokenizer.from_pretrained(encoder.folder_of(None)), compiled(exported())
+        most = encoder.load(encoder.folder_of(None)).model.max_seq_length
+
+        def encode(texts: list[str]) -> Vectors:
+            order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
+            found = np.empty((len(texts), 384), dtype=np.float32)
+            for start in range(0, len(order), batch_size):
+                some = order[start : start + batch_size]
+                tokens = tokenizer([texts[n] for n in some], padding=True, truncation=True, max_length=most, return_tensors="np")
+                found[some] = run({name: tokens[name].astype(np.int64) for name in ("input_ids", "attention_mask")})
+            return found
+
+        return timed(encode)
+
+    return make
+
+
+def openvino(precision: str) -> Callable[[Path], Run]:
+    def compiled(file: Path) -> Run:
+        from openvino import Core
+
+        model = Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": THREADS})
+        return lambda tokens: model(tokens)[0]
+
+    return compiled
+
+
+def onnxruntime(file: Path) -> Run:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = InferenceSession(file, options)
+    return lambda tokens: session.run(None, tokens)[0]
 
 
 def shelfmates_stage() -> Encode:
@@ -84,6 +155,12 @@ SYSTEMS: dict[str, Callable[[], Encode]] = {
     "sentence-transformers bfloat16 32": sentence_transformers("bfloat16", 32),
     "sentence-transformers bfloat16 128": sentence_transformers("bfloat16", 128),
     "sentence-transformers bfloat16 512": sentence_transformers("bfloat16", 512),
+    "onnxruntime float32 32": by_runtime(onnxruntime, 32),
+    "onnxruntime float32 128": by_runtime(onnxruntime, 128),
+    "openvino float32 32": by_runtime(openvino("f32"), 32),
+    "openvino bfloat16 32": by_runtime(openvino("bf16"), 32),
+    "openvino bfloat16 128": by_runtime(openvino("bf16"), 128),
+    "openvino bfloat16 512": by_runtime(openvino("bf16"), 512),
     "shelfmates": shelfmates,
     "shelfmates stage": shelfmates_stage,
 }
