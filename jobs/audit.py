@@ -64,8 +64,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     found = {row["check"]: Result.stored(row) for row in record}
     of_validate = [result for check, result in found.items() if check.startswith(f"{raw_items.TABLE}:")]
     ranks_max = settings.neighbours.k + settings.neighbours.slack
-    recall = measured(found, "recall", settings.audit.target_recall)
-    coverage = measured(found, "coverage", settings.audit.coverage_min)
+    recall = measured(found, f"recall@{settings.neighbours.k}", settings.audit.target_recall)
+    coverage = measured(found, f"coverage@{settings.neighbours.k}", settings.audit.coverage_min)
     results = [
         validated(of_validate),
         items_against_last_night(int(pair_figures[0]["items"]) if pair_figures else 0, last_items, last, settings.audit),

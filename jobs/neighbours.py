@@ -76,7 +76,7 @@ def counted(nodes: DataFrame, night: Night) -> list[Any]:
     sums = F.sum(F.size("members")).alias("items"), F.count("*").alias("nodes")
     groups = nodes.groupBy("block", "source", blank).agg(*sums).collect()
     if not groups:
-        raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate, clean and embed for this date first")
+        raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate, clean, weigh and embed for this date first")
     if all(group["blank"] for group in groups):
         raise ContractError(
             f"none of the {sum(group['items'] for group in groups):,} items of {night.date} has a text that could be compared",
@@ -403,13 +403,14 @@ def of_cells(told: list[Any]) -> dict[str, float]:
 
 
 def measured(settings: Settings, night: Night, recall: float, sample: str, coverage: float) -> list[tuple[object, ...]]:
-    """The audit_results rows of what only this stage can measure; audit judges them again, by the bounds of its own settings."""
+    """The audit_results rows of what only this stage can measure, for this k; audit judges them again, by its own bounds."""
+    k = settings.neighbours.k
     why_recall = "neighbours missed by the search are missing for every reader"
     why_coverage = "items without all the neighbours they could have leave gaps in every list built on them"
     return [
         (night.date, night.run_id, f"{STAGED_NEIGHBOURS.name}: {name}", "fail", figure >= bound, figure, f">= {bound:g}", reason)
         for name, figure, bound, reason in (
-            ("recall", recall, settings.audit.target_recall, f"{sample}: {why_recall}"),
-            ("coverage", coverage, settings.audit.coverage_min, f"all: {why_coverage}"),
+            (f"recall@{k}", recall, settings.audit.target_recall, f"{sample}: {why_recall}"),
+            (f"coverage@{k}", coverage, settings.audit.coverage_min, f"all: {why_coverage}"),
         )
     ]

@@ -175,6 +175,9 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _others_to_match(self) -> Self:
+        mapped = {"source", "currency"} | {field for source in self.sources.values() for field in source.columns.mapped()}
+        if unknown := [field for field in self.neighbours.block_by if field not in mapped]:
+            raise ValueError(f"'neighbours.block_by' asks for {unknown[0]!r}, and no source names a column for it")
         if self.neighbours.across == "source" and len(self.sources) == 1:
             raise ValueError("'neighbours.across' asks for neighbours from other sources, and there is only one source")
         return self

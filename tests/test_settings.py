@@ -28,6 +28,7 @@ def read(folder: Path, text: str, **environment: str):  # type: ignore[no-untype
         (GOOD + "[neighbours]\nk = 0\n", "'neighbours.k': Input should be greater than or equal to 1, found 0"),
         (GOOD + '[neighbours]\nacross = "brand"\n', "'neighbours.across': Input should be 'source', found 'brand'"),
         (GOOD.replace("sources.shop", 'sources."a:b"'), "a source name is part of every item_id"),
+        (GOOD + '[neighbours]\nblock_by = ["brand"]\n', "'neighbours.block_by' asks for 'brand', and no source names a column for it"),
         (GOOD + '[neighbours]\nacross = "source"\n', "'neighbours.across' asks for neighbours from other sources, and there is only one"),
         ("[lake]\nroot = 'x'\n", "'sources' is missing"),
         ("[sources.shop\n", "is not TOML"),

@@ -12,7 +12,7 @@ from jobs import audit, publish
 from jobs.errors import HeldError
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.settings import Settings, load
+from jobs.settings import Neighbours, Settings, load
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, STAGED_NEIGHBOURS
 from tests.conftest import MINIMAL
 from tests.rows import clean_item, in_order
@@ -65,7 +65,7 @@ def stage(lake: Lake, night: Night, items: str = ITEMS, recall: float | None = 1
     lake.replace(STAGED_NEIGHBOURS, lake.frame(STAGED_NEIGHBOURS, pairs), night)
     found: list[Row] = []
     if recall is not None:
-        found += [(f"staged_neighbours: {name}", recall, "10 random items: because") for name in ("recall", "coverage")]
+        found += [(f"staged_neighbours: {name}", recall, "10 random items: because") for name in ("recall@1", "coverage@1")]
     if quarantined is not None:
         found.append(("raw_items: quarantined_share", 0.0, "shop: because"))
     passed = quarantined is not False
@@ -109,16 +109,24 @@ def test_a_sound_night_is_published_with_k_pairs_an_item(lake: Lake, settings: C
 
 def test_recall_below_its_bound_holds_until_the_bound_is_loosened(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
     stage(lake, night, recall=0.92)
-    said = r"staged_neighbours: recall \(10 random items\) is 0.92, expected >= 0.95: because"
-    refused(lake, settings(), night, said, ["staged_neighbours: recall"])
+    said = r"staged_neighbours: recall@1 \(10 random items\) is 0.92, expected >= 0.95: because"
+    refused(lake, settings(), night, said, ["staged_neighbours: recall@1"])
     run(lake, settings(target_recall="0.9"), night)  # without a new search
     assert len(pairs_of(lake, night)) == len(ITEMS)
 
 
 def test_a_night_whose_recall_was_never_measured_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
     stage(lake, night, recall=None)
-    said = r"staged_neighbours: recall was not measured, expected >= 0.95: run neighbours for this date and run id"
-    refused(lake, settings(), night, said, ["staged_neighbours: coverage", "staged_neighbours: recall"])
+    said = r"staged_neighbours: recall@1 was not measured, expected >= 0.95: run neighbours for this date and run id"
+    refused(lake, settings(), night, said, ["staged_neighbours: coverage@1", "staged_neighbours: recall@1"])
+
+
+def test_a_night_that_was_staged_for_another_k_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
+    """What was measured of one neighbour an item says nothing of two."""
+    stage(lake, night)
+    two = settings().model_copy(update={"neighbours": Neighbours(k=2, slack=1)})
+    said = r"staged_neighbours: recall@2 was not measured, expected >= 0.95: run neighbours for this date and run id"
+    refused(lake, two, night, said, ["staged_neighbours: coverage@2", "staged_neighbours: recall@2"])
 
 
 def test_a_night_that_was_not_validated_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
@@ -146,8 +154,8 @@ def test_a_night_without_products_is_held(lake: Lake, settings: Callable[..., Se
     checks = [
         "clean_items: rows",
         "night: validated",
-        "staged_neighbours: coverage",
-        "staged_neighbours: recall",
+        "staged_neighbours: coverage@1",
+        "staged_neighbours: recall@1",
         "staged_neighbours: rows",
     ]
     refused(lake, settings(), night, "clean_items: rows is 0, expected >= 1", checks)

@@ -28,3 +28,11 @@ def test_wilson() -> None:
     assert measure.wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)  # Wilson 1927, z = 1.96
     assert measure.wilson(1.0, 1000) == pytest.approx((0.99617, 1.0), abs=1e-4)
     assert measure.wilson(0.0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("n", [1, 7, 304, 1000])
+def test_an_interval_holds_what_was_seen(n: int) -> None:
+    """Its ends too, whatever float64 makes of the formula."""
+    for share in (0.0, 0.5, 1.0):
+        low, high = measure.wilson(share, n)
+        assert 0 <= low <= share <= high <= 1

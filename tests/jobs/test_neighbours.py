@@ -87,7 +87,8 @@ def brute(items: dict[str, str], kept: int, may_pair: Callable[[str, str], bool]
 
 @pytest.fixture
 def settings(settings_of: Callable[[str], Settings], tiny_model: Path) -> Callable[[str], Settings]:
-    return lambda how: settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\n{MEANING}{how}\n')
+    shop = MINIMAL.replace('title = "title"', 'title = "title", brand = "brand", category = "category"')
+    return lambda how: settings_of(shop + f'[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\n{MEANING}{how}\n')
 
 
 def test_one_block_is_brute_force(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
@@ -282,9 +283,9 @@ def test_across_gives_neighbours_from_other_sources_only(lake: Lake, settings: C
 def test_the_verdict_names_recall_with_its_interval(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     stage(lake, settings("recall_sample = 10"), night, [clean_item(night, f"i{n}", t) for n, t in enumerate(TITLES)])
     rows = {row["check"]: row for row in lake.read(AUDIT_RESULTS, night).collect()}
-    assert rows["staged_neighbours: recall"]["figure"] == 1.0
-    assert "10 random items, 95 % interval 0.72" in rows["staged_neighbours: recall"]["reason"]  # Wilson for 10 of 10
-    assert rows["staged_neighbours: coverage"]["figure"] == 1.0
+    assert rows["staged_neighbours: recall@3"]["figure"] == 1.0
+    assert "10 random items, 95 % interval 0.72" in rows["staged_neighbours: recall@3"]["reason"]  # Wilson for 10 of 10
+    assert rows["staged_neighbours: coverage@3"]["figure"] == 1.0
 
 
 def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame") -> tuple[float, int]:
@@ -321,7 +322,7 @@ def test_rerunning_gives_the_same_rows_and_takes_the_old_verdict_away(
     lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, old), night)
     assert stage(lake, settings(""), night, rows[::-1]) == first
     checks = [row["check"] for row in lake.read(AUDIT_RESULTS, night).collect()]
-    assert sorted(checks) == ["raw_items: rows", "staged_neighbours: coverage", "staged_neighbours: recall"]
+    assert sorted(checks) == ["raw_items: rows", "staged_neighbours: coverage@3", "staged_neighbours: recall@3"]
 
 
 @pytest.mark.parametrize("how", ["", 'block_by = ["brand"]'])
