@@ -5,6 +5,7 @@ A write is one atomic commit or nothing. Retries belong to the caller's schedule
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ CONFLICTS = (  # they have no root of their own
 # no deletion vectors, no column mapping: every reader of Delta can read the tables
 COMMON_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 
+ANOTHERS_COMMIT = 5.0  # seconds that are waited for it
+
 
 @dataclass(frozen=True)
 class Lake:
@@ -63,9 +66,12 @@ class Lake:
             with _commit(table):
                 self.spark.sql(statement)
         except (ContractError, TransientError):
-            if not self.exists(table):
-                raise
-            return False  # two first runs at once: the other one made it
+            given_up = time.monotonic() + ANOTHERS_COMMIT
+            while not self.exists(table):  # two first runs at once: the other one makes it, and may be between its folder and its commit
+                if time.monotonic() > given_up:
+                    raise
+                time.sleep(0.1)
+            return False
         return True
 
     def extend(self, table: Table) -> bool:
