@@ -48,8 +48,8 @@ def cover(
     """The cover of a block of `rows` vectors by cells of about cell_rows at most, with the smallest overlap that reaches the target.
 
     sample (s, d) of the block; items (q, d) and their true neighbours (q, k, d), of which `target` is the share that has to be found.
-    missed: the shares of the pairs that meet in cells that are found in none of these, as their sketches are no better in another cell, and
-    that the search of one cell misses, by chance. The best cover there is where none reaches the target.
+    missed: of the pairs that meet, the share that no cell finds, since their sketches are the same in all, and the share that the search of
+    one cell misses by chance. The best cover there is where none reaches the target.
     """
     in_all, in_one = missed
     best: Cover | None = None

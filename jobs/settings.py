@@ -174,7 +174,7 @@ class Settings(_Section):
     spark: Spark = Spark()
 
     @model_validator(mode="after")
-    def _others_to_match(self) -> Self:
+    def _what_the_sources_have(self) -> Self:
         mapped = {"source", "currency"} | {field for source in self.sources.values() for field in source.columns.mapped()}
         if unknown := [field for field in self.neighbours.block_by if field not in mapped]:
             raise ValueError(f"'neighbours.block_by' asks for {unknown[0]!r}, and no source names a column for it")

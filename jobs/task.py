@@ -37,7 +37,7 @@ CELL = f"cell int, {NODE}"
 # nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
 # comparing all signatures.
 BEFORE_SWEEP, ACROSS, ENOUGH = 3, 4, 16
-MOST_CANDIDATES = 1024
+MOST_CANDIDATES = 1024  # 8 kB an item
 SMALL = 256  # items of a block in which nothing is searched for: all are candidates
 PILOT = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
 ROUNDING = 1e-5  # between two ways to compute a similarity
@@ -260,7 +260,7 @@ def search_block(
 
 def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers") -> tuple[fusion.Near, int]:
     """The k + slack nearest of every item, and the rounds the search took."""
-    from jobs import knn
+    from jobs import knn  # with torch, which only the workers that search should pay for
 
     kept, weights, every = search.kept, search.reading.weights, np.arange(len(compared))
     if len(compared) <= SMALL:

@@ -85,14 +85,16 @@ def by_runtime(compiled: Callable[[Path], Run], batch_size: int) -> Callable[[],
         from transformers import AutoTokenizer
 
         tokenizer, run = AutoTokenizer.from_pretrained(encoder.folder_of(None)), compiled(exported())
-        most = encoder.load(encoder.folder_of(None)).model.max_seq_length
+        loaded = encoder.load(encoder.folder_of(None))
 
         def encode(texts: list[str]) -> Vectors:
             order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
-            found = np.empty((len(texts), 384), dtype=np.float32)
+            found = np.empty((len(texts), loaded.dimension), dtype=np.float32)
             for start in range(0, len(order), batch_size):
                 some = order[start : start + batch_size]
-                tokens = tokenizer([texts[n] for n in some], padding=True, truncation=True, max_length=most, return_tensors="np")
+                tokens = tokenizer(
+                    [texts[n] for n in some], padding=True, truncation=True, max_length=loaded.model.max_seq_length, return_tensors="np"
+                )
                 found[some] = run({name: tokens[name].astype(np.int64) for name in ("input_ids", "attention_mask")})
             return found
 
