@@ -59,7 +59,7 @@ class Lake:
         listed = ", ".join(f"'{key}' = '{_quoted(value)}'" for key, value in properties.items())
         columns = ", ".join(f"`{c.name}` {c.type}{' NOT NULL' if c.required else ''} COMMENT '{_quoted(c.meaning)}'" for c in table.columns)
         statement = (
-            f"CREATE TABLE IF NOT EXISTS delta.`{self.path(table)}` ({columns}) USING delta {partitioned} "
+            f"CREATE TABLE delta.`{self.path(table)}` ({columns}) USING delta {partitioned} "
             f"COMMENT '{_quoted(table.grain)}' TBLPROPERTIES ({listed})"
         )
         try:
