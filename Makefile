@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench-embed bench-neighbours bench-quality airflow clean
+.PHONY: help setup demo test bench-embed bench-increments bench-neighbours bench-quality airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -82,6 +82,9 @@ test: setup ## style, types and tests
 bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
 	@$(UV) sync --quiet --frozen --inexact --group bench-embed
 	@.venv/bin/python -m tests.benchmarks.embed $(BENCH_OPTIONS)
+
+bench-increments: setup ## what a night costs of which little has changed, beside a full build (ROWS)
+	@.venv/bin/python -m tests.benchmarks.increments $(BENCH_OPTIONS)
 
 bench-quality: setup ## whether the neighbours are right: known pairs found, by meaning, by spelling, and fused (DATA, ROWS)
 	@.venv/bin/python -m tests.benchmarks.quality $(BENCH_OPTIONS)

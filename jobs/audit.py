@@ -7,18 +7,26 @@ lacks it has skipped a stage, and is held. Recall and coverage are judged here, 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import TYPE_CHECKING
 
+import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from expectations import clean_items, raw_items, staged_neighbours, suite
-from expectations.suite import WHOLE, Result
+from expectations.suite import WHOLE, Grade, Result
 from jobs.errors import HeldError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Audit, Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS, STAGED_NEIGHBOURS
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPARED = 10_000  # items, at random, of which the pairs of two nights are held against each other
+CHURN_REASON = "products that have not changed should keep their neighbours: else a feed, a column or an encoder is not what it was"
+SHIFT_REASON = "similarities that are distributed otherwise than last night come from other texts or another encoder"
 RATIO_REASON = "a feed much smaller or larger than the last published night is more often a broken export than a changed shop"
 
 
@@ -39,6 +47,57 @@ def last_published(lake: Lake, night: Night) -> tuple[date | None, int]:
     return last, items
 
 
+def pairs_of_both(lake: Lake, night: Night, last: date, items: int, k: int) -> "pd.DataFrame":
+    """The k nearest of the same random items in this night and in the last: item_id, neighbour_id, `before` and `now` (the similarity, nan
+    of a pair that one of them lacks), and whether the item's text is the `same`."""
+    drawn = F.pmod(F.xxhash64("item_id"), F.lit(-(-items // COMPARED))) == 0
+    then = replace(night, date=last)
+    texts = [lake.read(CLEAN_ITEMS, of).where(drawn).select("item_id", "content_hash") for of in (then, night)]
+    same = texts[0].join(texts[1], ["item_id", "content_hash"]).select("item_id", F.lit(True).alias("same"))
+    before = lake.read(NEIGHBOURS, then).where(drawn).select("item_id", "neighbour_id", F.col("similarity").alias("before"))
+    now = lake.read(STAGED_NEIGHBOURS, night).where(drawn & (F.col("rank") <= k))
+    both = before.join(now.select("item_id", "neighbour_id", F.col("similarity").alias("now")), ["item_id", "neighbour_id"], "full_outer")
+    return both.join(same, "item_id", "left").fillna(False, "same").toPandas()
+
+
+def churn(pairs: "pd.DataFrame") -> float | None:
+    """Of the last night's pairs of items whose text is the same, the share that is not there any more."""
+    stayed = pairs[pairs["same"] & pairs["before"].notna()]
+    return float(stayed["now"].isna().mean()) if len(stayed) else None
+
+
+def shift(pairs: "pd.DataFrame") -> float | None:
+    """The largest difference between the shares of two nights' similarities that lie below any one (Kolmogorov and Smirnov's distance)."""
+    before, now = (np.sort(pairs[night].dropna().to_numpy()) for night in ("before", "now"))
+    if not len(before) or not len(now):
+        return None
+    every = np.concatenate([before, now])
+    below = [np.searchsorted(night, every, side="right") / len(night) for night in (before, now)]
+    return float(np.abs(below[0] - below[1]).max())
+
+
+def against_last_night(lake: Lake, night: Night, settings: Settings, items: int) -> list[Result]:
+    """What must not change much from one published night to the next. Pairs of two nights that were made in different ways may: of them
+    it is only told."""
+    last, last_items = last_published(lake, night)
+    ratio = items_against_last_night(items, last_items, last, settings.audit)
+    if last is None or not items:
+        return [ratio]
+    made = [lake.read(STAGED_NEIGHBOURS, of).select("fingerprint").head() for of in (replace(night, date=last), night)]
+    grade: Grade = "fail" if made[0] == made[1] else "warn"
+    pairs = pairs_of_both(lake, night, last, items, settings.neighbours.k)
+    return [
+        ratio,
+        *(
+            Result(f"night: {name}", grade, figure is None or figure <= bound, figure, f"<= {bound:g}", reason, f"night {last}")
+            for name, figure, bound, reason in (
+                ("churn", churn(pairs), settings.audit.churn_max, CHURN_REASON),
+                ("similarity shift", shift(pairs), settings.audit.shift_max, SHIFT_REASON),
+            )
+        ),
+    ]
+
+
 def measured(found: Mapping[str, Result], name: str, at_least: float) -> Result:
     """A figure that neighbours measured, judged by tonight's bound. `found` is what the run has on record, by check."""
     check, bound = f"{staged_neighbours.TABLE}: {name}", f">= {at_least:g}"
@@ -46,6 +105,12 @@ def measured(found: Mapping[str, Result], name: str, at_least: float) -> Result:
         return Result(check, "fail", False, None, bound, "run neighbours for this date and run id, then audit", WHOLE)
     figure = found[check].figure
     return replace(found[check], passed=figure is not None and figure >= at_least, bound=bound)
+
+
+def fresh(found: Result, bounds: Audit) -> Result:
+    """What ingest measured of a feed's age, judged by tonight's bound."""
+    most = bounds.missing_days_max if found.grade == "fail" else bounds.unchanged_days_max
+    return replace(found, passed=found.figure is not None and found.figure <= most, bound=f"<= {most}")
 
 
 def validated(checks: Sequence[Result]) -> Result:
@@ -59,23 +124,24 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     suite.load_ahead()
     item_figures = clean_items.figures(lake.read(CLEAN_ITEMS, night))
     pair_figures = staged_neighbours.figures(lake.read(STAGED_NEIGHBOURS, night))
-    last, last_items = last_published(lake, night)
     record = lake.read(AUDIT_RESULTS, night).where(night.of_this_run).collect()
     found = {row["check"]: Result.stored(row) for row in record}
     of_validate = [result for check, result in found.items() if check.startswith(f"{raw_items.TABLE}:")]
+    of_feeds = [fresh(result, settings.audit) for check, result in found.items() if check.startswith("feeds:")]
     ranks_max = settings.neighbours.k + settings.neighbours.slack
     recall = measured(found, f"recall@{settings.neighbours.k}", settings.audit.target_recall)
     coverage = measured(found, f"coverage@{settings.neighbours.k}", settings.audit.coverage_min)
     results = [
         validated(of_validate),
-        items_against_last_night(int(pair_figures[0]["items"]) if pair_figures else 0, last_items, last, settings.audit),
+        *of_feeds,
+        *against_last_night(lake, night, settings, int(pair_figures[0]["items"]) if pair_figures else 0),
         *suite.verdict(clean_items.TABLE, clean_items.suite(), item_figures),
         *suite.verdict(staged_neighbours.TABLE, staged_neighbours.suite(ranks_max), pair_figures),
         recall,
         coverage,
     ]
     rows = lake.frame(AUDIT_RESULTS, [result.row(night.date, night.run_id) for result in results])
-    judged = "', '".join(result.check for result in results)
+    judged = "', '".join(result.check.replace("\\", "\\\\").replace("'", "\\'") for result in results)
     lake.replace(AUDIT_RESULTS, rows, night, within=f"{night.of_this_run} AND check IN ('{judged}')")
     if held := [result for result in results if result.grade == "fail" and not result.passed]:
         told = "".join(f"\n  {result}" for result in held)

@@ -148,10 +148,11 @@ def expanded(
     """From kinds of items that read the same to the names of these: for each row of kinds its `width` nearest names, as (row, name, where
     in the flat `kinds` it comes from), ordered by row, then falling similarity, then the name's place.
 
-    kinds (n, m): the kinds near each row, -1 where there is none, with their similarities (n, m); kind_of_name and place (names,).
+    kinds (n, m): the kinds near each row, -1 where there is none, with their similarities (n, m); kind_of_name and place (names,). A kind
+    may have no name.
     """
     order = np.lexsort((place, kind_of_name))
-    first = np.searchsorted(kind_of_name[order], np.arange(kind_of_name.max() + 2))
+    first = np.searchsorted(kind_of_name[order], np.arange(max(kind_of_name.max(initial=0), kinds.max(initial=0)) + 2))
     pair = np.flatnonzero(kinds >= 0)
     near = kinds.ravel()[pair]
     count = np.minimum(first[near + 1] - first[near], width)

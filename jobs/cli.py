@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import getpass
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from jobs import settings as settings_file
 from jobs.errors import SettingsError, ShelfmatesError
-from jobs.night import Night
+from jobs.night import Night, Release
 
 # stage -> what it does, in the order of a night
 STAGES = {
@@ -32,6 +33,7 @@ examples:
   shelfmates generate --items 2000 --nights 2 --start 2026-11-20 --out build/demo
   shelfmates run --date 2026-11-20 --settings build/demo/shelfmates.toml
   shelfmates neighbours audit publish --date 2026-11-20 --settings build/demo/shelfmates.toml
+  shelfmates publish --date 2026-11-20 --override "the range was cut on purpose" --settings build/demo/shelfmates.toml
   shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
 
 exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 75 worth a retry
@@ -64,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_stages(commands, with_settings)
     _add_reading(commands, with_settings)
+    _add_serving(commands, with_settings)
     _add_tools(commands, with_settings)
     return root
 
@@ -73,6 +76,11 @@ def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     night.add_argument("--date", required=True, type=_date, metavar="YYYY-MM-DD", help="the night")
     night.add_argument("--run-id", metavar="ID", help="name of the run (default: manual__DATE); the stages of one run share it")
     night.add_argument("--figures", action="store_true", help="end with one line of JSON that carries every figure, for a scheduler")
+    night.add_argument("--full", action="store_true", help="find all neighbours anew, instead of bringing the last night's up to date")
+    night.add_argument(
+        "--override", metavar="REASON", help="publish the night although a check holds it; the reason goes to table overrides"
+    )
+    night.add_argument("--by", metavar="WHO", default=None, help="who overrides (default: this user)")
     run = commands.add_parser(
         "run", parents=[night], help="the whole night in one Spark session", description=f"The whole night: {', '.join(STAGES)}."
     )
@@ -112,6 +120,18 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "report", parents=[with_settings], help="what the last nights did, what was refused, what neighbours look like"
     )
     report.set_defaults(command=_report)
+
+
+def _add_serving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
+    sync = commands.add_parser(
+        "sync",
+        parents=[with_settings],
+        help="bring a SQLite file up to current_neighbours, by its change data feed",
+        description="Applies what has changed in current_neighbours since the file was last brought up, in one transaction; "
+        "the first time, and where the changes are not kept any more, the whole table.",
+    )
+    sync.add_argument("--to", required=True, type=Path, metavar="FILE", help="the SQLite file; it is made if it is not there")
+    sync.set_defaults(command=_sync)
 
 
 def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
@@ -157,9 +177,15 @@ def _stages(given: argparse.Namespace) -> None:
     order = list(STAGES)
     if stages != sorted(set(stages), key=order.index):
         raise SettingsError(f"stages given as {' '.join(stages)}", f"give each once, in the order of a night: {' '.join(order)}")
+    if given.override is not None and ("publish" not in stages or not given.override.strip()):
+        raise SettingsError("--override releases a held night", 'give it to publish, with a reason: publish --override "the range was cut"')
     from jobs.shift import work
 
-    work(settings_file.load(given.settings), Night(given.date, given.run_id or f"manual__{given.date}"), stages, say_figures=given.figures)
+    settings = settings_file.load(given.settings)
+    if given.full:
+        settings = settings.model_copy(update={"neighbours": settings.neighbours.model_copy(update={"increments": False})})
+    release = Release(given.by or getpass.getuser(), given.override) if given.override else None
+    work(settings, Night(given.date, given.run_id or f"manual__{given.date}", release), stages, say_figures=given.figures)
 
 
 def _sql(given: argparse.Namespace) -> None:
@@ -182,6 +208,12 @@ def _report(given: argparse.Namespace) -> None:
     from jobs.report import report
 
     report(settings_file.load(given.settings))
+
+
+def _sync(given: argparse.Namespace) -> None:
+    from jobs.sync import sync
+
+    print(sync(settings_file.load(given.settings), given.to))
 
 
 def _generate(given: argparse.Namespace) -> None:

@@ -4,6 +4,8 @@ The exit code tells a scheduler what a retry is worth: 75 (EX_TEMPFAIL) may pass
 again.
 """
 
+from typing import Self
+
 
 class ShelfmatesError(Exception):
     """Root of the tree. `remedy` is one sentence that tells the reader what to do."""
@@ -42,7 +44,7 @@ class SourceError(ShelfmatesError):
     exit_code = 3
 
     @classmethod
-    def at(cls, source: str, file: str, found: str, remedy: str, row: int | None = None) -> "SourceError":
+    def at(cls, source: str, file: str, found: str, remedy: str, row: int | None = None) -> Self:
         """A fault in one file of one source, at one row (counted from 1 after the header) where there is one."""
         where = f"source {source!r}, file {file}" + (f", row {row}" if row is not None else "")
         return cls(f"{where}: {found}", remedy)

@@ -15,7 +15,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,6 +42,13 @@ class Row(NamedTuple):
 Shape = tuple[dict[str, str], str | None]  # values and fault of one row
 
 
+class AbsentError(SourceError):
+    """A source has no file of the night."""
+
+
+Fault = TypeVar("Fault", bound=SourceError)
+
+
 class _FaultyFileError(Exception):
     """What is wrong with a whole file. `rows` adds the file and, unless the fault is `above` all rows, the row."""
 
@@ -59,7 +66,9 @@ def files(name: str, source: Source, date: datetime.date) -> list[str]:
         if not found:
             raise _absent(name, source, date)
     except (pa.ArrowInvalid, PermissionError) as error:
-        raise _at(name, source, f"it is no address that can be read: {address.shown(str(error))}", f"mend sources.{name}.path") from error
+        raise _at(
+            SourceError, name, source, f"it is no address that can be read: {address.shown(str(error))}", f"mend sources.{name}.path"
+        ) from error
     except OSError as error:
         raise TransientError(
             f"source {name!r}: {address.shown(source.path)}: {error}", "see that the storage answers, then run it again"
@@ -67,22 +76,26 @@ def files(name: str, source: Source, date: datetime.date) -> list[str]:
     return found
 
 
-def _absent(name: str, source: Source, date: datetime.date) -> SourceError:
+def _absent(name: str, source: Source, date: datetime.date) -> AbsentError:
     if address.DATE in source.path:
         dates = address.dates(source.path)
         near = sorted(sorted(dates, key=lambda other: abs(other - date))[:SHOWN])
         there = f"the nearest of {len(dates)} dates with one: {', '.join(map(str, near))}" if dates else "nor is there one of another date"
         return _at(
-            name, source, f"there is no feed of {date}; {there}", f"run the night when the feed is there, or mend sources.{name}.path"
+            AbsentError,
+            name,
+            source,
+            f"there is no feed of {date}; {there}",
+            f"run the night when the feed is there, or mend sources.{name}.path",
         )
     names = address.beside(source.path)
     near_names = difflib.get_close_matches(source.path.rpartition("/")[2], names, n=SHOWN, cutoff=0.5) or names[:SHOWN]
     listed = f"its folder holds {', '.join(near_names)}" if names else "its folder holds no file"
-    return _at(name, source, f"there is no such file; {listed}", f"mend sources.{name}.path")
+    return _at(AbsentError, name, source, f"there is no such file; {listed}", f"mend sources.{name}.path")
 
 
-def _at(name: str, source: Source, found: str, remedy: str) -> SourceError:
-    return SourceError.at(name, address.shown(source.path), found, remedy)
+def _at(kind: type[Fault], name: str, source: Source, found: str, remedy: str) -> Fault:
+    return kind.at(name, address.shown(source.path), found, remedy)
 
 
 def rows(name: str, source: Source, file: str) -> Iterator[Row]:

@@ -36,9 +36,11 @@ Rows = npt.NDArray[np.int64]
 
 # columns that are read beside the vector; their types are called the same by Arrow and by Spark
 READ = {"title": pa.string(), "fields": pa.string(), "price": pa.float64(), "currency": pa.string(), "category": pa.string()}
+VERSION = 1  # of what a similarity is: those of another one cannot be ranked with these
 SKETCHED = 256  # components of a signature's lexical part, a power of two; of the ten nearest 98 % are among 48 candidates
 GRAMS, CODES = np.uint64(1), np.uint64(2)  # salts of the sketches
 REACH = 12  # neighbours, and as many of each one's own, that `swept` looks at; of names of foods 8 find .001 to .002 less
+TIED = 8  # further items that are compared exactly, where those nearest were chosen by similarities in float32
 AT_ONCE = 64, 4096  # items that are compared with others, and others: what this makes stays in the cache
 
 
@@ -242,3 +244,50 @@ def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Position
 
     pool.share(search, range(0, len(rows), AT_ONCE[0]))
     return positions, similarities
+
+
+def met(
+    of: Items,
+    weights: Vectors,
+    queries: Rows,
+    changed: npt.NDArray[np.bool_],
+    at_home: npt.NDArray[np.bool_],
+    floors: Vectors,
+    kept: int,
+    labels: Positions | None,
+    pool: "Workers",
+) -> tuple[Positions, Vectors, Positions]:
+    """What the queries (q,), ascending, meet when they are compared with all items.
+
+    Of each query the `kept` most similar of the items `at_home` (n,) and some more: positions (q, m) and similarities (q, m), falling; NONE
+    and -inf where there are fewer. Of each item the `changed` (n,) queries that are no less similar than its floor, of floors (n,): (n, c)
+    positions, the nearest first, `kept` and some more at most. With `labels` (n,) int32 only those of another label count.
+    """
+    width, most = kept + TIED, min(kept + TIED, len(of))
+    positions, similarities = np.full((len(queries), width), NONE, dtype=np.int32), np.full((len(queries), width), -np.inf, np.float32)
+    pairs: list[tuple[Rows, Rows, Vectors]] = []
+
+    def search(start: int) -> None:
+        mine = queries[start : start + AT_ONCE[0]]
+        found = compared(of[mine], of, weights)
+        found[np.arange(len(mine)), mine] = -np.inf
+        if labels is not None:
+            found[labels[mine][:, None] == labels] = -np.inf
+        query, item = np.nonzero((found >= floors) & changed[mine][:, None])
+        pairs.append((item, mine[query], found[query, item]))
+        found[:, ~at_home] = -np.inf
+        near = np.argpartition(-found, most - 1, axis=1)[:, :most]
+        value = np.take_along_axis(found, near, axis=1)
+        order = np.lexsort((near, -value), axis=1)
+        value, near = np.take_along_axis(value, order, axis=1), np.take_along_axis(near, order, axis=1)
+        similarities[start : start + len(mine), :most] = value
+        positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
+
+    pool.share(search, range(0, len(queries), AT_ONCE[0]))
+    item, query, value = (np.concatenate(column) for column in zip(*pairs, strict=True)) if pairs else (np.empty(0, int),) * 3
+    order = np.lexsort((query, -value, item))
+    item, query = item[order], query[order]
+    rank = np.arange(len(item)) - np.searchsorted(item, item)
+    others = np.full((len(of), 1 + rank.max(initial=0, where=rank < width)), NONE, dtype=np.int32)
+    others[item[rank < width], rank[rank < width]] = query[rank < width]
+    return positions, similarities, others

@@ -24,7 +24,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
-from jobs import address, feed, header
+from jobs import address, changes, feed, freshness, header
 from jobs.errors import ShelfmatesError, SourceError, TransientError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
@@ -218,6 +218,7 @@ def _raise_together(errors: list[ShelfmatesError]) -> None:
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     files: list[Part] = []
     tables: list[Table] = []
+    missing: dict[str, datetime.date] = {}  # source that has sent nothing tonight, and the night whose rows stand in
     errors: list[ShelfmatesError] = []
     for name, source in settings.sources.items():
         try:
@@ -225,16 +226,29 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
                 files += [Part(name, source, file) for file in feed.files(name, source, night.date)]
             else:
                 tables.append(table_of(spark, name, source, night.date))
+        except feed.AbsentError as error:
+            last = freshness.last_night(lake, night, name) if source.missing == "last" else None
+            if last is None:
+                errors.append(error)
+            else:
+                missing[name] = last
+                print(f"ingest: source {name!r} has sent nothing for {night.date}; its rows of {last} stand in", flush=True)
         except ShelfmatesError as error:
             errors.append(error)
     _raise_together(errors)
     files = checked(spark, files) if files else []
-    parts = [*files, *(table.part for table in tables)]
+    changing = {part.name: part.source for part in files if part.source.mode == "changes"}
+    old = {name: freshness.rows_of(lake, name, last).drop("snapshot_date") for name, last in missing.items()}
+    stood_in = [part for name, rows in old.items() for part in parts_of(name, settings.sources[name], rows)]
+    parts = [*files, *(table.part for table in tables), *stood_in]
     total = sum(part.rows for part in parts)
     if total >= LONG_WORK:
         print(f"ingest: {len(parts):,} files and tables are whole; writing their {total:,} rows", flush=True)
-    frames = [file_rows(spark, files)] if files else []
-    frames += map(table_rows, tables)
+    frames = [*map(table_rows, tables), *old.values()]
+    if of_files := [part for part in files if part.name not in changing]:
+        frames.append(file_rows(spark, of_files))
+    for name, source in changing.items():
+        frames.append(changes.whole(lake, night, name, source, file_rows(spark, [part for part in files if part.name == name])))
     rows = reduce(DataFrame.unionAll, frames).withColumn("snapshot_date", F.lit(night.date)).select(*RAW_ITEMS.column_names)
     lake.delete(AUDIT_RESULTS, night, f"({night.of_this_run} OR {night.verdict})")  # new rows: no verdict on the old ones holds
     try:
@@ -247,12 +261,37 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     finally:
         for table in tables:
             table.values.unpersist()
-    return _counts(parts)
+    shas: dict[str, frozenset[str]] = {}
+    for part in parts:
+        if part.name not in missing:
+            shas[part.name] = shas.get(part.name, frozenset()) | {part.sha256}
+    unchanged = freshness.days_unchanged(lake, night, shas, settings.audit.unchanged_days_max)
+    absent = {name: freshness.days_missing(lake, night, name, last) for name, last in missing.items()}
+    checks = freshness.judged(unchanged, absent, settings.audit, night)
+    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, checks), night)
+    return counts(lake, night, parts, sorted(missing), sorted(changing))
 
 
-def _counts(parts: list[Part]) -> Counts:
-    total = sum(part.rows for part in parts)
+def parts_of(name: str, source: Source, rows: DataFrame) -> list[Part]:
+    """What stands in for a source: its files of an earlier night."""
+    files = rows.groupBy("file", "file_sha256").count().collect()
+    return [Part(name, source, row["file"], row["count"], 0, row["file_sha256"]) for row in files]
+
+
+def counts(lake: Lake, night: Night, parts: list[Part], missing: list[str], changing: list[str]) -> Counts:
+    """What was read and written; of the sources that send changes, which nights were built on this one."""
+    read = sum(part.rows for part in parts)
     figures: dict[str, float] = {"files": len(parts), "bytes": sum(part.bytes for part in parts)}
     for part in parts:
         figures[f"rows_{part.name}"] = figures.get(f"rows_{part.name}", 0) + part.rows
-    return Counts(rows_in=total, rows_out=total, unit="rows", figures=figures)
+    told = [f"of an earlier night those of {', '.join(missing)}"] if missing else []
+    written = read
+    if changing:
+        written = lake.read(RAW_ITEMS, night).count()
+        later = lake.read(RAW_ITEMS, F.col("source").isin(changing) & (F.col("snapshot_date") > F.lit(night.date)))
+        nights = [str(row["snapshot_date"]) for row in later.select("snapshot_date").distinct().orderBy("snapshot_date").collect()]
+        told.append(f"{read:,} read, of {', '.join(changing)} what has changed")
+        if nights:
+            told.append(f"later nights were built on what this one was before, run them again in their order: {', '.join(nights)}")
+            figures["nights_built_on_it"] = len(nights)
+    return Counts(read, written, "rows", figures, note=", ".join(told))

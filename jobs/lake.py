@@ -75,12 +75,12 @@ class Lake:
         return True
 
     def extend(self, table: Table) -> bool:
-        """Adds to a table of an earlier version the parts of structs that it lacks; they are null in its rows. True if it lacked any."""
-        if not any(column.type.startswith("struct") for column in table.columns):
-            return False
+        """Adds to a table of an earlier version the columns and the parts of structs that it lacks; they are null in its rows. True if it
+        lacked any."""
         stored = {field.name: field.dataType for field in self.spark.read.format("delta").load(self.path(table)).schema.fields}
         declared = cast("StructType", StructType.fromDDL(table.ddl)).fields
-        lacking = [
+        lacking = [f"{field.name} {field.dataType.simpleString()}" for field in declared if field.name not in stored]
+        lacking += [
             f"{field.name}.{part.name} {part.dataType.simpleString()}"
             for field in declared
             if isinstance(field.dataType, StructType) and isinstance(known := stored.get(field.name), StructType)

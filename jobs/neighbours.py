@@ -11,25 +11,26 @@ into cells, before they are made, since it decides how far they have to overlap.
 and coverage go to `audit_results`, where audit judges them. Staging a night anew takes the old verdict away.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.accumulators import AccumulatorParam
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cells, encoder, fusion, lexicon, measure, neighbour_list, sample, script, task
+from jobs import cells, encoder, fusion, increment, lexicon, measure, neighbour_list, sample, script, task
 from jobs.errors import ContractError
-from jobs.item import all_fields_sql
+from jobs.increment import Base
 from jobs.lake import Lake
 from jobs.night import Counts, Night
+from jobs.nodes import BLANK, counted, few, items_of, known_items, nodes_of, others, read, sampled, with_most, with_vectors
 from jobs.session import at_once, progress, readied
-from jobs.settings import Neighbours, Settings, Weigh, Weights
+from jobs.settings import Neighbours, Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
 
 # shares of what the target allows to miss: because signatures are sketches, the same in every cell; by the search of one cell; of a covered
@@ -38,92 +39,6 @@ SKETCH_MISSES, SEARCH_MISSES, COVER_MISSES = 0.3, 0.6, 0.8
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
 COVER_ASKED = 500  # of these, whose true neighbours tell how far its cells have to overlap; others tell the recall
-BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
-
-
-def block_of(block_by: tuple[str, ...]) -> Column:
-    """The hard block an item belongs to; items without a value share a block of their own."""
-    return F.to_json(F.array(*[F.coalesce(F.col(column), F.lit("")) for column in block_by])) if block_by else F.lit("")
-
-
-def nodes_of(items: DataFrame, how: Neighbours, weigh: Weigh) -> DataFrame:
-    """One row a node, the items of one block that read the same (and, across sources, have one source): block, source, content_hash, the
-    columns of `fusion.READ`, members (their ids, sorted; the first is the node's name)."""
-    side = (F.col("source") if how.across else F.lit("")).alias("source")
-    blocked = items.select("item_id", block_of(how.block_by).alias("block"), side, "content_hash", *columns_read(how.weights, weigh))
-    columns = [F.min(name).alias(name) for name in fusion.READ]
-    members = F.array_sort(F.collect_list("item_id")).alias("members")
-    return blocked.groupBy("block", "source", "content_hash", F.xxhash64(*fusion.READ).alias("same")).agg(members, *columns).drop("same")
-
-
-def columns_read(weights: Weights, weigh: Weigh) -> list[Column]:
-    """The columns of `fusion.READ` of clean items; those of channels that weigh nothing are alike in all."""
-    spelt, priced, placed = weights.lexical + weights.codes > 0, weights.price > 0, weights.category > 0
-    no_text, nothing = F.lit(None).cast("string"), F.lit("")
-    columns = {
-        "title": F.col("title") if spelt else no_text,
-        "fields": F.expr(all_fields_sql(weigh)) if spelt else no_text,
-        "price": F.coalesce(F.col("price").cast("double"), F.lit(0.0)) if priced else F.lit(0.0),
-        "currency": F.coalesce("currency", nothing) if priced else nothing,
-        "category": F.coalesce("category", nothing) if placed else nothing,
-    }
-    return [columns[name].alias(name) for name in fusion.READ]
-
-
-def counted(nodes: DataFrame, night: Night) -> list[Any]:
-    """Items and nodes by block, source and blank. Raises ContractError where there is nothing to search."""
-    blank = (F.col("content_hash") == BLANK).alias("blank")
-    sums = F.sum(F.size("members")).alias("items"), F.count("*").alias("nodes")
-    groups = nodes.groupBy("block", "source", blank).agg(*sums).collect()
-    if not groups:
-        raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate, clean, weigh and embed for this date first")
-    if all(group["blank"] for group in groups):
-        raise ContractError(
-            f"none of the {sum(group['items'] for group in groups):,} items of {night.date} has a text that could be compared",
-            "name columns in embed.fields that the feeds fill",
-        )
-    return groups
-
-
-def sampled(nodes: DataFrame, count: int, seed: int) -> list[Any]:
-    """A seeded random sample of the nodes' items: item_id, node, block, source, content_hash."""
-    name = F.element_at("members", 1).alias("node")
-    items = nodes.select(F.explode("members").alias("item_id"), name, "block", "source", "content_hash")
-    return items.orderBy(F.xxhash64("item_id", F.lit(seed)), "item_id").limit(count).collect()
-
-
-def few(spark: SparkSession, **columns: "list[Any] | pa.Array") -> DataFrame:
-    """A few rows made by the driver, to be joined with many. They go as one Arrow table: Spark needs no job to look at them."""
-    frame: DataFrame = spark.createDataFrame(pa.table(columns))
-    return F.broadcast(frame)
-
-
-def known_items(nodes: DataFrame, vectors: DataFrame, item_ids: Iterable[str]) -> dict[str, Any]:
-    """Rows of (item_id, block, source, vector, and the columns of `fusion.READ`) by item_id, of the few items that are wanted, if known."""
-    if not (ids := set(item_ids)):
-        return {}
-    items = nodes.select(F.explode("members").alias("item_id"), "block", "source", "content_hash", *fusion.READ)
-    wanted = items.join(few(nodes.sparkSession, item_id=list(ids)), "item_id", "left_semi")
-    found = vectors.join(F.broadcast(wanted), "content_hash").select("item_id", "block", "source", *fusion.READ, "vector")
-    return {row["item_id"]: row for row in found.collect()}
-
-
-def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
-    """What is compared of rows of `known_items`."""
-    size = 4 * reading.dimension
-    for row in rows:
-        if len(row["vector"]) != size:
-            raise task.odd_size(row["item_id"], len(row["vector"]), size)
-    vectors = np.array([np.frombuffer(row["vector"], dtype="<f4") for row in rows]).reshape(-1, reading.dimension)
-    columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in fusion.READ.items()}
-    return fusion.items(vectors, columns, reading)
-
-
-def with_vectors(nodes: DataFrame, vectors: DataFrame) -> DataFrame:
-    """NODE rows; of a text that has been stored twice, two."""
-    key, same = F.xxhash64("content_hash", *fusion.READ).alias("key"), F.xxhash64("vector", *fusion.READ).alias("print")
-    whole = nodes.join(vectors.select("content_hash", "vector"), "content_hash", "left")
-    return whole.select("block", "source", "members", key, same, *fusion.READ, "vector")
 
 
 def nearest_of_sample(
@@ -238,7 +153,8 @@ def pairs(
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
 
-def staged(found: DataFrame, night: Night, model_id: str) -> DataFrame:
+def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str) -> DataFrame:
+    """The rows of staged_neighbours of PAIR rows."""
     return found.select(
         F.lit(night.date).alias("snapshot_date"),
         "item_id",
@@ -248,6 +164,7 @@ def staged(found: DataFrame, night: Night, model_id: str) -> DataFrame:
         F.struct(*PARTS).alias("parts"),
         F.lit(model_id).alias("model_id"),
         F.lit(night.run_id).alias("run_id"),
+        F.lit(fingerprint).alias("fingerprint"),
     )
 
 
@@ -256,21 +173,15 @@ def coverage(published: DataFrame, nodes: DataFrame, groups: list[Any], how: Nei
 
     groups: block, source and items of each group of nodes.
     """
-    size = Counter[str]()
-    for group in groups:
-        size[group["block"]] += group["items"]
-    could = [(group, size[group["block"]] - (group["items"] if how.across else 1)) for group in groups]
-    limited = [(group["block"], group["source"], most) for group, most in could if 0 < most < how.k]
     items = published.groupBy("item_id").agg(F.count("*").alias("pairs"), F.count_if(F.col("rank") <= how.k).alias("found"))
-    if limited:
-        limits = few(nodes.sparkSession, **dict(zip(("block", "source", "most"), zip(*limited, strict=True), strict=True)))
-        theirs = nodes.join(limits, ["block", "source"]).select(F.explode("members").alias("item_id"), "most")
-        items = items.join(theirs, "item_id", "left").fillna(how.k, "most")
+    if any(most < how.k for *_, most in others(groups, how)):
+        named = with_most(nodes, groups, how, how.k, "most").where(F.col("most") < how.k)
+        items = items.join(named.select(F.explode("members").alias("item_id"), "most"), "item_id", "left").fillna(how.k, "most")
     else:
         items = items.withColumn("most", F.lit(how.k))
     row = items.agg(F.count_if(F.col("found") >= F.col("most")).alias("complete"), F.sum("pairs").alias("pairs")).collect()[0]
-    complete = row["complete"] + sum(group["items"] for group, most in could if most == 0)
-    return complete / max(1, sum(size.values())), row["pairs"] or 0
+    alone = sum(group["items"] for group, (*_, most) in zip(groups, others(groups, how), strict=True) if not most)
+    return (row["complete"] + alone) / max(1, sum(group["items"] for group in groups)), row["pairs"] or 0
 
 
 def recall(
@@ -320,16 +231,148 @@ def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, d
     return fusion.Reading(weights, lexicon.Lexicon(newest["texts"], *counts), scripts, dimension), newest["lexicon_id"]
 
 
+@dataclass(frozen=True)
+class Work:
+    """All that the night's lists are made of: `items` and `nodes` that have a text, the vectors, the groups of nodes, the sampled items;
+    how they are read, and the fingerprint of that."""
+
+    items: DataFrame
+    nodes: DataFrame
+    vectors: DataFrame
+    groups: list[Any]
+    asked: list[Any]
+    reading: fusion.Reading
+    how: Neighbours
+    misses: float
+    fingerprint: str
+
+    @property
+    def sizes(self) -> Counter[str]:
+        """Nodes of each block."""
+        found = Counter[str]()
+        for group in self.groups:
+            found[group["block"]] += group["nodes"]
+        return found
+
+    def asked_of(self, blocks: Iterable[str]) -> dict[str, list[str]]:
+        """The sampled items of the blocks, by node."""
+        within, found = set(blocks), dict[str, list[str]]()
+        for row in self.asked:
+            if row["block"] in within:
+                found.setdefault(row["node"], []).append(row["item_id"])
+        return found
+
+
+@dataclass(frozen=True)
+class Made:
+    """PAIR rows of all items, not computed yet; what the tasks tell of it; true similarities of sampled items that are known; figures;
+    frames that are cached for it."""
+
+    pairs: DataFrame
+    log: Any
+    true: dict[str, sample.Vectors]
+    figures: dict[str, float]
+    note: str
+    cached: tuple[DataFrame, ...] = ()
+
+
+def made_anew(work: Work, why: str) -> Made:
+    """All lists, by searching all blocks."""
+    log = work.nodes.sparkSession.sparkContext.accumulator([], _Log())
+    covers, true = covers_of(work.nodes, work.vectors, work.sizes, work.asked, work.reading, work.how, work.misses)
+    asked = work.asked_of(work.sizes.keys() - covers.keys())
+    found = pairs(work.nodes, work.vectors, work.sizes, covers, asked, work.reading, work.how, work.misses, log)
+    figures = {"increment": 0.0, "overlap_max": max((cover.overlap for cover in covers.values()), default=1)}
+    return Made(found, log, true, figures, f"all anew: {why}")
+
+
+def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, total: int, fingerprint: str) -> tuple[Base | None, str]:
+    """The night whose lists can be brought up to date, else why there is none."""
+    if not settings.neighbours.increments:
+        return None, "as was asked for"
+    if total < increment.FEWEST:
+        return None, "so few items are searched sooner than compared with another night"
+    last, why = increment.last_night(lake, night, fingerprint)
+    if last is None:
+        return None, why
+    most = int(increment.SHARE * total)
+    changed, removed = increment.between(spoken(lake, settings, last), items, most)
+    if max(len(changed), len(removed)) > most:
+        return None, f"more than {increment.SHARE:.0%} of the items are not what they were on {last.date}"
+    return Base(last, changed, removed), ""
+
+
+def spoken(lake: Lake, settings: Settings, night: Night) -> DataFrame:
+    """`nodes.items_of` of the night's items that have a text."""
+    items = lake.read(CLEAN_ITEMS, night).where(F.col("content_hash") != BLANK)
+    return items_of(items, settings.neighbours, settings.weigh)
+
+
+def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> Made | str:
+    """The lists of the base, with what has changed since; or why they have to be made anew. then: items of the base, as `Work.items`."""
+    how, spark = work.how, lake.spark
+    log, kept = spark.sparkContext.accumulator([], _Log()), how.k + how.slack
+    parts = [F.col(f"parts.{part}").alias(part) for part in PARTS]
+    lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "rank", "neighbour_id", "similarity", *parts)
+    groups_then = then.groupBy("block", "source").agg(F.count("*").alias("items")).collect()
+    ended = increment.ends(lists, base, work.items, how, groups_then, work.groups).persist()
+    most = int(increment.SHARE * sum(group["items"] for group in work.groups))
+    short = [row["item_id"] for row in ended.where("short").select("item_id").limit(most + 1).collect()]
+    if len(base.changed) + len(short) > most:
+        ended.unpersist()
+        return f"more than {increment.SHARE:.0%} of the lists have to be, since {base.night.date}"
+    nodes = increment.changed_nodes(work.items, base, ended, short).persist()
+    blocks = {row["block"] for row in nodes.where("wanted").select("block").distinct().collect()} | {row["block"] for row in work.asked}
+    asked = work.asked_of(blocks)
+
+    def search_of(cells: list[int]) -> task.Search:
+        return task.Search(how, work.reading, 1, 1, len(cells), threads_of(spark, cells), len(cells), asked)
+
+    met = increment.compared(nodes, work.vectors, {block: work.sizes[block] for block in blocks}, search_of, log).persist()
+    replaced = nodes.where("wanted").select(F.explode("members").alias("item_id"))
+    found = increment.merged(lists, met, replaced, base, ended, kept)
+    figures = {"increment": 1.0, "items_changed": len(base.changed), "items_removed": len(base.removed), "lists_refilled": len(short)}
+    told = f"{len(base.changed):,} items new or changed, {len(base.removed):,} gone or changed, {len(short):,} lists refilled"
+    return Made(found, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, nodes, met))
+
+
+def judged(work: Work, made: Made, published: DataFrame) -> dict[str, float]:
+    """Recall and coverage of what was staged, and the cells it was found in."""
+    true, told = dict(made.true), {number: best for number, *_, best in made.log.value}  # a task that was run twice tells twice
+    for best in told.values():
+        for item, similarities in best.items():
+            both = np.concatenate([true.get(item, similarities[:0]), similarities])
+            true[item] = -np.sort(-both)[: work.how.k]
+    if missed := {row["item_id"] for row in work.asked} - true.keys():
+        raise ContractError(
+            f"no cell has searched item {min(missed)}", "run neighbours again, and report it: this is a fault of the program"
+        )
+    (covered, kept), (figure, count) = at_once(
+        lambda: coverage(published, work.nodes, work.groups, work.how),
+        lambda: recall(work.nodes, work.vectors, published, work.asked, true, work.reading, work.how),
+    )
+    low, high = measure.wilson(figure, count)
+    return {
+        "pairs": kept,
+        "recall": figure,
+        "recall_low": low,
+        "recall_high": high,
+        "recall_sample": count,
+        "coverage": covered,
+        "blocks": len(work.sizes),
+        **of_cells(made.log.value),
+    }
+
+
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
-    how, log = settings.neighbours, spark.sparkContext.accumulator([], _Log())
-    misses = 1 - settings.audit.target_recall
+    how = settings.neighbours
     folder = encoder.folder_of(settings.embed.model)
     model_id = encoder.model_id(folder)
     with readied(spark, "jobs.knn:warm_up"):
         vectors = lake.read(ITEM_VECTORS, F.col("model_id") == model_id)
 
         def nodes_and_groups() -> tuple[DataFrame, list[Any]]:
-            nodes = nodes_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh).persist()
+            nodes = nodes_of(items_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh)).persist()
             return nodes, counted(nodes, night)
 
         (nodes, grouped), one, *_ = at_once(
@@ -342,48 +385,39 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
         read_as, lexicon_id = reading_of(lake, settings, folder, nodes, one["dimension"])
         speaking = nodes.where(F.col("content_hash") != BLANK)
-        asked = sampled(speaking, how.recall_sample, how.seed)
-    heard = [row for row in grouped if not row["blank"]]
-    total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
-    sizes = Counter[str]()
-    for row in heard:
-        sizes[row["block"]] += row["nodes"]
-    covers, true = covers_of(speaking, vectors, sizes, asked, read_as, how, misses)
-    in_cells: dict[str, list[str]] = {}
-    for row in asked:
-        if row["block"] not in covers:
-            in_cells.setdefault(row["node"], []).append(row["item_id"])
-    with progress(spark, "neighbours", total, "items"):
-        found = pairs(speaking, vectors, sizes, covers, in_cells, read_as, how, misses, log)
-        lake.replace(
-            STAGED_NEIGHBOURS, staged(found, night, model_id), night, empty=True, note={"lexicon_id": lexicon_id}
-        )  # coverage tells: a look would search twice
-    for *_, best in log.value:
-        true |= best
-    if missed := {item for items in in_cells.values() for item in items} - true.keys():
-        raise ContractError(
-            f"no cell has searched item {min(missed)}", "run neighbours again, and report it: this is a fault of the program"
+        items, decided = spoken(lake, settings, night), increment.fingerprint(how, model_id, lexicon_id)
+        heard = [row for row in grouped if not row["blank"]]
+        asked, (base, why) = at_once(
+            lambda: sampled(speaking, how.recall_sample, how.seed),
+            lambda: base_of(lake, settings, night, items, sum(row["items"] for row in heard), decided),
         )
-    published = lake.read(STAGED_NEIGHBOURS, night)
-    (covered, kept), (figure, judged) = at_once(
-        lambda: coverage(published, speaking, heard, how), lambda: recall(speaking, vectors, published, asked, true, read_as, how)
-    )
+    work = Work(items, speaking, vectors, heard, asked, read_as, how, 1 - settings.audit.target_recall, decided)
+    total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
+
+    def figures_of(made: Made) -> dict[str, float]:
+        print(f"neighbours: lists {made.note}", flush=True)
+        with progress(spark, "neighbours", total, "items"):
+            rows = staged(made.pairs, night, model_id, decided)
+            lake.replace(STAGED_NEIGHBOURS, rows, night, empty=True)  # coverage tells: a look would search twice
+        figures = judged(work, made, lake.read(STAGED_NEIGHBOURS, night))
+        for frame in made.cached:
+            frame.unpersist()
+        return figures
+
+    made = brought_up_to_date(lake, work, base, spoken(lake, settings, base.night)) if base else why
+    if isinstance(made, Made):
+        figures = figures_of(made)
+        if figures["recall"] < settings.audit.target_recall:
+            made = f"brought up to date they had a recall of {figures['recall']:.3f}"
+    if isinstance(made, str):
+        made = made_anew(work, made)
+        figures = figures_of(made)
     nodes.unpersist()
-    low, high = measure.wilson(figure, judged)
-    told = f"{judged:,} random items, 95 % interval {low:.4f} to {high:.4f}"
-    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figure, told, covered)), night)
-    figures = {
-        "recall": figure,
-        "recall_low": low,
-        "recall_high": high,
-        "recall_sample": judged,
-        "coverage": covered,
-        "blocks": len(sizes),
-        "items_without_text": silent,
-        "overlap_max": max((cover.overlap for cover in covers.values()), default=1),
-    }
-    note = f"recall@{how.k} {figure:.3f} ({low:.3f} to {high:.3f})" + (f", {silent:,} items without text" if silent else "")
-    return Counts(total, kept, "pairs", figures | of_cells(log.value), note=note)
+    figure, low, high = (figures[name] for name in ("recall", "recall_low", "recall_high"))
+    told = f"{figures['recall_sample']:,} random items, 95 % interval {low:.4f} to {high:.4f}"
+    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figure, told, figures["coverage"])), night)
+    note = f"recall@{how.k} {figure:.3f} ({low:.3f} to {high:.3f}), {made.note}" + (f", {silent:,} items without text" if silent else "")
+    return Counts(total, int(figures.pop("pairs")), "pairs", figures | made.figures | {"items_without_text": silent}, note=note)
 
 
 def of_cells(told: list[Any]) -> dict[str, float]:

@@ -5,11 +5,20 @@ from datetime import date
 
 
 @dataclass(frozen=True)
+class Release:
+    """A person's word that a night is to be published although a check holds it."""
+
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Night:
     """One run of one night. Rerunning a night under its own run id replaces what it wrote before."""
 
     date: date
     run_id: str
+    release: Release | None = None
 
     @property
     def predicate(self) -> str:
@@ -25,7 +34,7 @@ class Night:
     def verdict(self) -> str:
         """The SQL predicate, over `audit_results`, of what falls when rows of the night change: what this run found after validate, and
         every run's audit, without which nothing is published."""
-        return f"(({self.of_this_run} AND check NOT LIKE 'raw_items:%') OR check LIKE 'night:%')"
+        return f"(({self.of_this_run} AND check NOT RLIKE '^(feeds|raw_items):') OR check LIKE 'night:%')"
 
 
 @dataclass(frozen=True)

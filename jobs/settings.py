@@ -58,6 +58,13 @@ class Columns(_Section):
         return {field: column for field, column in self if column is not None}
 
 
+class Deleted(_Section):
+    """How a feed of changes says that a product is gone: a column, and what it holds then."""
+
+    column: str
+    values: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class Source(_Section):
     """One feed: where its files are, how they are written, what its columns mean."""
 
@@ -70,8 +77,19 @@ class Source(_Section):
     currency: str | None = None  # of prices that name none
     price_unit: Literal["major", "minor"] = "major"  # minor: prices are in cents
     table: str | None = None  # jdbc only: table or query in brackets
+    mode: Literal["full", "changes"] = "full"  # a file is the whole catalogue, or what has changed since the last one
+    deleted: Deleted | None = None  # of a feed of changes: the rows that take a product out
+    missing: Literal["hold", "last"] = "hold"  # a night without its files ends with an error, or goes on with the rows of its last night
     columns: Columns
     attributes: tuple[str, ...] = ()  # further columns to keep, as patterns: "attr_*"
+
+    @model_validator(mode="after")
+    def _changes_have_dates(self) -> Self:
+        if self.mode == "changes" and (self.format in ("delta", "jdbc") or "{date}" not in self.path):
+            raise ValueError("a feed of changes is read in the order of its nights: its path has to hold {date}, and lead to files")
+        if self.deleted and self.mode == "full":
+            raise ValueError("a feed of the whole catalogue leaves out what is gone: 'deleted' is for mode = \"changes\"")
+        return self
 
 
 class RowRule(_Section):
@@ -88,6 +106,9 @@ class Validate(_Section):
     zero_price: Literal["missing", "quarantine"] = "missing"  # in most feeds 0 means "not given"
     rules: tuple[RowRule, ...] = ()
     quarantine_max: Share = 0.5  # of a source's rows; above it the whole feed is suspect and the night is held
+    drift: Literal["warn", "fail"] = (
+        "warn"  # columns that are new, gone or of another type since the night before: told, or the night is held
+    )
     docs: str = "build/data_docs"  # folder of the Data Docs page
 
 
@@ -144,6 +165,7 @@ class Neighbours(_Section):
     across: Literal["source"] | None = None  # "source": only neighbours from other sources
     weights: Weights = Weights()
     cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: by estimate 12 kB each of 384 dimensions, and its time
+    increments: bool = True  # bring the last published night's lists up to date where little has changed; false: always make all anew
     recall_sample: Annotated[int, Field(ge=1)] = 1000  # items checked against exact search every night
     seed: int = 0
 
@@ -154,6 +176,10 @@ class Audit(_Section):
     target_recall: Share = 0.95
     rows_ratio_min: Share = 0.5  # products with neighbours, against the last published night
     rows_ratio_max: Annotated[float, Field(ge=1)] = 2.0
+    unchanged_days_max: Annotated[int, Field(ge=0)] = 7  # a source whose files have been the same for longer is warned of
+    missing_days_max: Annotated[int, Field(ge=0)] = 3  # rows that stand in for a missing source (`missing = "last"`) may be so old
+    churn_max: Share = 0.5  # share of the last night's pairs that may be lost, of products whose text is the same
+    shift_max: Share = 0.2  # of the similarities' distribution, against the last published night: Kolmogorov and Smirnov's distance
     coverage_min: Share = 0.9  # share of items with all the neighbours they could have
 
 

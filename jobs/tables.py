@@ -126,7 +126,12 @@ _NEIGHBOUR = (
 STAGED_NEIGHBOURS = Table(
     "staged_neighbours",
     "one directed pair of one night before its audit, k + slack an item; never read by users",
-    _NEIGHBOUR,
+    (
+        *_NEIGHBOUR,
+        Column(
+            "fingerprint", "string", "of the settings, the encoder and the lexicon that decide a list: nights of one continue each other"
+        ),
+    ),
     key=("snapshot_date", "item_id", "rank"),
     partition=("snapshot_date",),
     checks=(("not_its_own_neighbour", "item_id <> neighbour_id"),),
@@ -181,6 +186,20 @@ AUDIT_RESULTS = Table(
     partition=("snapshot_date",),
 )
 
+OVERRIDES = Table(
+    "overrides",
+    "one held night that was released by a person",
+    (
+        _SNAPSHOT_DATE,
+        Column("run_id", "string", "the run that was released", required=True),
+        Column("who", "string", "the person", required=True),
+        Column("why", "string", "the reason that was given", required=True),
+        Column("released_at", "timestamp", "when, UTC", required=True),
+        Column("checks", "array<string>", "the checks that held it: each with its figure and bound", required=True),
+    ),
+    key=("snapshot_date", "run_id", "released_at"),
+)
+
 RUNS = Table(
     "runs",
     "one stage of one run, once for every time it was started",
@@ -213,6 +232,7 @@ TABLES: dict[str, Table] = {
         NEIGHBOURS,
         CURRENT_NEIGHBOURS,
         AUDIT_RESULTS,
+        OVERRIDES,
         RUNS,
     )
 }

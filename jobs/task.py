@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from jobs import cells, fusion, measure, neighbour_list, sample
 from jobs.errors import ContractError
+from jobs.kernel import NONE
 from jobs.settings import Neighbours
 from jobs.tables import PARTS
 
@@ -33,6 +34,7 @@ Rows = npt.NDArray[np.int64]
 _READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
 NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
 CELL = f"cell int, {NODE}"
+CHANGED = f"{CELL}, home boolean, wanted boolean, changed boolean, floor float"  # see `compare_block`
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
 # nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
 # comparing all signatures.
@@ -156,10 +158,17 @@ class Search:
 def search_cell(search: Search, log: Any) -> "Task":
     """From the CELL rows of one cell to PACKED rows, the nodes of a part together. The log is told (cell, nodes, blocks, seconds, rounds,
     the true similarities of each sampled item)."""
+    return _in_cell(search, log, search_block)
 
+
+def compare_cell(search: Search, log: Any) -> "Task":
+    """From the CHANGED rows of one cell to PACKED rows, as `search_cell` does: see `compare_block`."""
+    return _in_cell(search, log, compare_block)
+
+
+def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Workers], tuple[pa.Table, int, dict[str, Vectors]]]") -> "Task":
     def in_cell(batches: "Batches") -> "Batches":
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         from jobs.pool import workers  # with torch, which only the workers that search should pay for
 
@@ -167,41 +176,63 @@ def search_cell(search: Search, log: Any) -> "Task":
         if not received:  # a cell of a cover that no vector is in
             return
         began = time.monotonic()
-        cell = pa.Table.from_batches(received)
-        number = cell["cell"][0].as_py()
-        known = cell.drop_columns(["vector"]).append_column("node", pc.list_element(cell["members"], 0))
-        order = pc.sort_indices(known, [(name, "ascending") for name in ("block", "node", "print")]).to_numpy().astype(np.int64)
-        node = known["node"].take(order).to_numpy()
-        once = np.concatenate([[True], node[1:] != node[:-1]])  # a text that two runs at once have stored comes twice
-        order = order[once]
-        known = known.take(order).combine_chunks()
-        block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
-        first, kind = _kinds(block, source, known["print"].to_numpy())
-        vectors = _vectors(received, order[first], search.reading.dimension, narrow=number >= search.narrow)
-        refuse_unsound(vectors, known["members"].take(first))
-        compared = fusion.items(vectors, known.select(list(fusion.READ)).take(first), search.reading)
-        labels, known = source[first] if search.how.across else None, known.drop_columns(list(fusion.READ))
-        del received, cell  # the vectors, as they came
+        number = received[0]["cell"][0].as_py()
         found: list[pa.Table] = []
-        rounds, true = 0, dict[str, Vectors]()
+        nodes = rounds = 0
+        true: dict[str, Vectors] = {}
         with workers(search.threads[number]) as pool:
-            for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
-                kinds = np.arange(kind[start], kind[start:stop].max() + 1)
-                lists, took, best = search_block(
-                    known.slice(start, stop - start),
-                    kind[start:stop] - kinds[0],
-                    compared[kinds] if len(kinds) < len(compared) else compared,
-                    None if labels is None else labels[kinds],
-                    search,
-                    pool,
-                )
+            for block in blocks(received, search, narrow=number >= search.narrow):
+                lists, took, best = found_in(block, search, pool)
                 found.append(lists)
-                rounds = max(rounds, took)
+                nodes, rounds = nodes + len(block.rows), max(rounds, took)
                 true |= best
-        log.add([(number, len(known), len(found), time.monotonic() - began, rounds, true)])
-        yield from neighbour_list.packed(pa.concat_tables(found), known["key"].to_numpy() % search.parts, search.kept + 1)
+        log.add([(number, nodes, len(found), time.monotonic() - began, rounds, true)])
+        lists = pa.concat_tables(found)
+        if len(lists):
+            yield from neighbour_list.packed(lists.drop_columns(["key"]), lists["key"].to_numpy() % search.parts, search.kept + 1)
 
     return in_cell
+
+
+@dataclass(frozen=True)
+class Block:
+    """Nodes of one block: rows (n) with node, members, key and what else their CELL rows have; the kind (n,) of each; of the kinds, what is
+    compared, and their sources where these matter."""
+
+    rows: "pa.Table"
+    kind: Rows
+    compared: fusion.Items
+    labels: npt.NDArray[np.int32] | None
+
+
+def blocks(received: "list[pa.RecordBatch]", search: Search, narrow: bool) -> Iterator[Block]:
+    """The blocks of one cell, by name, their nodes by name. Raises ContractError where a vector is missing or unsound."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cell = pa.Table.from_batches(received)
+    known = cell.drop_columns(["vector"]).append_column("node", pc.list_element(cell["members"], 0))
+    order = pc.sort_indices(known, [(name, "ascending") for name in ("block", "node", "print")]).to_numpy().astype(np.int64)
+    node = known["node"].take(order).to_numpy()
+    once = np.concatenate([[True], node[1:] != node[:-1]])  # a text that two runs at once have stored comes twice
+    order = order[once]
+    known = known.take(order).combine_chunks()
+    block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
+    first, kind = _kinds(block, source, known["print"].to_numpy())
+    vectors = _vectors(received, order[first], search.reading.dimension, narrow)
+    received.clear()  # the vectors, as they came
+    refuse_unsound(vectors, known["members"].take(first))
+    compared = fusion.items(vectors, known.select(list(fusion.READ)).take(first), search.reading)
+    labels, known = source[first] if search.how.across else None, known.drop_columns(list(fusion.READ))
+    del cell, vectors
+    for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
+        kinds = np.arange(kind[start], kind[start:stop].max() + 1)
+        yield Block(
+            known.slice(start, stop - start),
+            kind[start:stop] - kinds[0],
+            compared[kinds] if len(kinds) < len(compared) else compared,
+            None if labels is None else labels[kinds],
+        )
 
 
 def _vectors(batches: "list[pa.RecordBatch]", order: Rows, dimension: int, narrow: bool) -> Vectors:
@@ -217,45 +248,116 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, dimension: int, narro
     return found
 
 
-def search_block(
-    block: "pa.Table", kind: Rows, compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers"
-) -> "tuple[pa.Table, int, dict[str, Vectors]]":
+def search_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Table, int, dict[str, Vectors]]":
     """Of one block, or of one cell of it: the lists of its nodes, the rounds the search took, the sampled items' true similarities.
 
-    block: node and members, by node, kind (nodes,) with what is compared, and labels if these matter, of the kinds. Lists: members;
-    neighbours, the k + slack + 1 nearest items, own ones among them, equal ones by id; their VALUES.
+    Lists: key and members of a node; neighbours, the k + slack + 1 nearest items, own ones among them, equal ones by id; their VALUES.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kept, weights, every = search.kept, search.reading.weights, np.arange(len(compared))
-    members = block["members"].combine_chunks()
-    names, kind_of_name = members.flatten(), np.repeat(kind, members.value_lengths().to_numpy())
-    place = pc.rank(names).to_numpy().astype(np.int64)
-    asked = [(int(kind[n]), item) for n, node in enumerate(block["node"].to_pylist()) for item in search.asked.get(node, ())]
-    queries = np.unique(np.array([own for own, _ in asked], dtype=np.int64))
-
-    best, similarity = fusion.nearest_of(compared, weights, queries, search.how.k, labels, pool)
-    near, rounds = _near(compared, labels, search, pool)
-    if labels is None:  # else no item of its own source counts, and those that read the same neither
-        near = fusion.settled(compared, weights, every, every[:, None].astype(np.int32), 1, pool).before(near)
+    of, weights, every = block.compared, search.reading.weights, np.arange(len(block.compared))
+    named = _Named.by(block.rows, block.kind)
+    asked, queries = _asked(block, search)
+    best, similarity = fusion.nearest_of(of, weights, queries, search.how.k, block.labels, pool)
+    near, rounds = _near(of, block.labels, search, pool)
+    if block.labels is None:  # else no item of its own source counts, and those that read the same neither
+        near = _own_first(of, weights, every, near, pool)
         best = np.column_stack([near.positions[queries, 0], best])
         similarity = np.column_stack([near.similarities[queries, 0], similarity])
+    lists = named.lists(block.rows, block.kind, near, search.kept + 1)
+    return lists, rounds, named.true(asked, queries, best, similarity, search.how.k)
 
-    row, name, pair = cells.expanded(near.positions, near.similarities, kind_of_name, place, kept + 1)
-    bounds, of_kind = pa.array(np.searchsorted(row, np.arange(len(every) + 1)).astype(np.int32)), pa.array(kind)
-    values = near.similarities.ravel()[pair], *near.parts.reshape(-1, len(PARTS))[pair].T
-    columns = {"neighbours": names.take(pa.array(name))}
-    columns |= {column: pa.array(value, from_pandas=True) for column, value in zip(neighbour_list.VALUES, values, strict=True)}
-    lists = {column: pa.ListArray.from_arrays(bounds, flat).take(of_kind) for column, flat in columns.items()}
 
-    row, name, pair = cells.expanded(best, similarity, kind_of_name, place, search.how.k + 1)
-    true: dict[str, Vectors] = {}
-    for own, item in asked:
-        mine = slice(*np.searchsorted(row, np.searchsorted(queries, own) + np.arange(2)))
-        others = pc.not_equal(names.take(pa.array(name[mine])), item).to_numpy(zero_copy_only=False)
-        true[item] = similarity.ravel()[pair[mine]][others][: search.how.k]
-    return pa.table({"members": members} | lists), rounds, true
+def compare_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Table, int, dict[str, Vectors]]":
+    """Of one block, or of a part of it, after some items have changed: the lists of the nodes that are `wanted`, by comparing them with all
+    nodes at `home`; of the other nodes at home those changed ones that are no less similar than their `floor`.
+
+    Beside the nodes at home, the rows have those wanted and those of sampled items from elsewhere in the block. Lists and true similarities
+    are those of `search_block`, as far as they are at home.
+    """
+    import pyarrow as pa
+
+    of, weights, count = block.compared, search.reading.weights, len(block.compared)
+    flags = {name: block.rows[name].to_numpy() for name in ("home", "wanted", "changed")}
+    rows = block.rows.filter(block.rows["home"])
+    named = _Named.by(rows, block.kind[flags["home"]])
+    asked, queries = _asked(block, search)
+    at_home, wanted, changed = (np.isin(np.arange(count), block.kind[flag]) for flag in flags.values())
+    queries = np.union1d(queries, np.flatnonzero(wanted))
+    floors = np.full(count, np.inf, dtype=np.float32)
+    waiting = flags["home"] & ~flags["wanted"]
+    np.minimum.at(floors, block.kind[waiting], block.rows["floor"].to_numpy()[waiting] - ROUNDING)
+    near, similarity, others = fusion.met(of, weights, queries, changed, at_home, floors, search.kept, block.labels, pool)
+    candidates = np.full((count, max(near.shape[1], others.shape[1])), NONE, dtype=np.int32)
+    candidates[:, : others.shape[1]] = others
+    candidates[queries] = NONE
+    candidates[queries, : near.shape[1]] = near
+    listed = np.flatnonzero(candidates[:, 0] != NONE)
+    found = fusion.settled(of, weights, listed, candidates, search.kept, pool)
+    best, true = near[:, : search.how.k], similarity[:, : search.how.k]
+    if block.labels is None:
+        found = _own_first(of, weights, queries, found, pool)
+        best = np.column_stack([queries.astype(np.int32), best])
+        true = np.column_stack([found.similarities[queries, 0], true])
+    told = flags["wanted"] | (flags["home"] & (found.positions[block.kind] != NONE).any(axis=1))
+    lists = named.lists(block.rows.filter(pa.array(told)), block.kind[told], found, search.kept + 1)
+    return lists, 0, named.true(asked, queries, best, true, search.how.k)
+
+
+def _asked(block: Block, search: Search) -> tuple[list[tuple[int, str]], Rows]:
+    """The sampled items of the block, each with its kind; these kinds, ascending."""
+    nodes = block.rows["node"].to_pylist()
+    asked = [(int(kind), item) for kind, node in zip(block.kind, nodes, strict=True) for item in search.asked.get(node, ())]
+    return asked, np.unique(np.array([kind for kind, _ in asked], dtype=np.int64))
+
+
+def _own_first(of: fusion.Items, weights: Vectors, kinds: Rows, near: fusion.Near, pool: "Workers") -> fusion.Near:
+    """The lists, those of the kinds after the kind itself: its other items are as near as may be."""
+    own = np.full((len(of), 1), NONE, dtype=np.int32)
+    own[kinds, 0] = kinds
+    return fusion.settled(of, weights, kinds, own, 1, pool).before(near)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The items that kinds stand for: their ids, the kind of each, and its place among the ids in their order."""
+
+    names: "pa.Array"
+    kind: Rows
+    place: Rows
+
+    @classmethod
+    def by(cls, rows: "pa.Table", kind: Rows) -> "_Named":
+        import pyarrow.compute as pc
+
+        members = rows["members"].combine_chunks()
+        names = members.flatten()
+        return cls(names, np.repeat(kind, members.value_lengths().to_numpy()), pc.rank(names).to_numpy().astype(np.int64))
+
+    def lists(self, rows: "pa.Table", kind: Rows, near: fusion.Near, width: int) -> "pa.Table":
+        """Of the rows, each of a kind, what is near that kind: see `search_block`."""
+        import pyarrow as pa
+
+        row, name, pair = cells.expanded(near.positions, near.similarities, self.kind, self.place, width)
+        bounds, of_kind = pa.array(np.searchsorted(row, np.arange(len(near.positions) + 1)).astype(np.int32)), pa.array(kind)
+        values = near.similarities.ravel()[pair], *near.parts.reshape(-1, len(PARTS))[pair].T
+        columns = {"neighbours": self.names.take(pa.array(name))}
+        columns |= {column: pa.array(value, from_pandas=True) for column, value in zip(neighbour_list.VALUES, values, strict=True)}
+        lists = {column: pa.ListArray.from_arrays(bounds, flat).take(of_kind) for column, flat in columns.items()}
+        return pa.table({"key": rows["key"], "members": rows["members"]} | lists)
+
+    def true(
+        self, asked: list[tuple[int, str]], queries: Rows, best: npt.NDArray[np.int32], similarity: Vectors, k: int
+    ) -> dict[str, Vectors]:
+        """The k highest similarities of each sampled item, from the kinds near each of the queries (q, m) and their similarities."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        row, name, pair = cells.expanded(best, similarity, self.kind, self.place, k + 1)
+        found: dict[str, Vectors] = {}
+        for own, item in asked:
+            mine = slice(*np.searchsorted(row, np.searchsorted(queries, own) + np.arange(2)))
+            others = pc.not_equal(self.names.take(pa.array(name[mine])), item).to_numpy(zero_copy_only=False)
+            found[item] = similarity.ravel()[pair[mine]][others][:k]
+        return found
 
 
 def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers") -> tuple[fusion.Near, int]:

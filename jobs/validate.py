@@ -24,7 +24,7 @@ from pyspark.sql.types import BooleanType
 
 from expectations import page, raw_items
 from expectations.suite import Result, load_ahead, verdict
-from jobs import item
+from jobs import drift, item
 from jobs.address import shown
 from jobs.errors import HeldError, SettingsError, ToolchainError
 from jobs.lake import Lake
@@ -133,6 +133,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     lake.replace(QUARANTINED_ITEMS, quarantined(raw, rows, settings), night, empty=True)
     rows.unpersist()
     results = verdict(raw_items.TABLE, raw_items.suite(rules.quarantine_max), figures)
+    results += drift.results(lake, night, int(sum(row["rows"] for row in figures)), rules.drift)
     record(lake, night, results)
     refused = refusals(lake.read(QUARANTINED_ITEMS, night))
     try:
@@ -146,7 +147,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
 def record(lake: Lake, night: Night, results: Iterable[Result]) -> None:
     """Writes the results in place of an earlier verdict on the night's rows."""
     rows = lake.frame(AUDIT_RESULTS, [result.row(night.date, night.run_id) for result in results])
-    lake.replace(AUDIT_RESULTS, rows, night, within=f"({night.of_this_run} OR {night.verdict})")
+    lake.replace(AUDIT_RESULTS, rows, night, within=f"(({night.of_this_run} AND check NOT LIKE 'feeds:%') OR {night.verdict})")
 
 
 def hold(results: Iterable[Result], night: Night, address: str) -> None:

@@ -9,7 +9,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 JOBS = {file.stem: file for file in (ROOT / "jobs").glob("*.py") if not file.stem.startswith("__")}
 STAGES = {"prepare", "ingest", "validate", "clean", "weigh", "embed", "neighbours", "audit", "publish"}
-SPARK = {"lake", "session", "daemon"}  # those that may import Spark beside the stages
+SPARK = {
+    "lake",
+    "session",
+    "daemon",
+    "nodes",
+    "increment",
+    "freshness",
+    "drift",
+    "changes",
+}  # those that may import Spark beside the stages
 ENTRY = {"cli", "shift"}  # above the stages
 ROOTS = {"errors", "settings", "tables", "night"}
 

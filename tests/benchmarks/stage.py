@@ -20,7 +20,7 @@ from jobs.lake import Lake
 from jobs.night import Night
 from jobs.session import open_session
 from jobs.settings import Settings, load
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, Table
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, NEIGHBOURS, STAGED_NEIGHBOURS, Table
 from tests.benchmarks.systems import THREADS, Ids, K
 from tests.benchmarks.vectors import Vectors
 
@@ -68,7 +68,7 @@ def timed(lake: Lake, settings: Settings, vectors: Vectors) -> float:
 
 def write(lake: Lake, vectors: Vectors, model_id: str) -> None:
     """A clean item for every vector, named by its position."""
-    for table in (CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
+    for table in (CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, NEIGHBOURS, AUDIT_RESULTS):
         lake.create(table)
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         part = np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE], dtype="<f4")

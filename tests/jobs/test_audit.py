@@ -1,6 +1,7 @@
 """What holds a night and what publishes it: each test works on a night of its own, staged by hand and then spoilt in one way."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import count
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 from jobs import audit, publish
 from jobs.errors import HeldError
 from jobs.lake import Lake
-from jobs.night import Night
+from jobs.night import Night, Release
 from jobs.settings import Neighbours, Settings, load
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, STAGED_NEIGHBOURS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, OVERRIDES, STAGED_NEIGHBOURS
 from tests.conftest import MINIMAL
 from tests.rows import clean_item, in_order
 
@@ -29,7 +30,7 @@ Row = tuple[Any, ...]
 @pytest.fixture(scope="module")
 def lake(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Lake:
     found = Lake(spark, str(tmp_path_factory.mktemp("lake")))
-    for table in (CLEAN_ITEMS, STAGED_NEIGHBOURS, AUDIT_RESULTS, NEIGHBOURS, CURRENT_NEIGHBOURS):
+    for table in (CLEAN_ITEMS, STAGED_NEIGHBOURS, AUDIT_RESULTS, OVERRIDES, NEIGHBOURS, CURRENT_NEIGHBOURS):
         found.create(table)
     return found
 
@@ -50,18 +51,26 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     return of
 
 
-def stage(lake: Lake, night: Night, items: str = ITEMS, recall: float | None = 1.0, quarantined: bool | None = True) -> None:
+def stage(
+    lake: Lake,
+    night: Night,
+    items: str = ITEMS,
+    recall: float | None = 1.0,
+    quarantined: bool | None = True,
+    titles: str = "Lamp",
+    similarity: float = 1.0,
+) -> None:
     """A night as the stages before audit leave it: each item's neighbours are the two after it. `quarantined`: that check's outcome."""
     pairs = [
         in_order(
             STAGED_NEIGHBOURS,
             {"snapshot_date": night.date, "item_id": item, "rank": rank, "neighbour_id": items[(n + rank) % len(items)]}
-            | {"similarity": 1 - rank / 10, "parts": {"semantic": 1 - rank / 10}, "model_id": "model", "run_id": night.run_id},
+            | {"similarity": similarity - rank / 10, "parts": {"semantic": 1 - rank / 10}, "model_id": "model", "run_id": night.run_id},
         )
         for n, item in enumerate(items)
         for rank in (1, 2)
     ]
-    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, item, f"Lamp {item}") for item in items]), night)
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, item, f"{titles} {item}") for item in items]), night)
     lake.replace(STAGED_NEIGHBOURS, lake.frame(STAGED_NEIGHBOURS, pairs), night)
     found: list[Row] = []
     if recall is not None:
@@ -150,6 +159,35 @@ def test_a_night_is_held_against_the_last_published_one(lake: Lake, settings: Ca
     refused(lake, settings(), after, said, ["night: items against last night"])
 
 
+def test_a_night_is_held_whose_unchanged_products_lose_their_neighbours(
+    lake: Lake, settings: Callable[..., Settings], night: Night
+) -> None:
+    """Unless their lists were made otherwise: then it is only told. Products whose texts changed do not count."""
+    stage(lake, night)
+    run(lake, settings(), night)
+    after = Night(night.date + timedelta(days=1), "test")
+    stage(lake, after, "adgbehcfi")  # the same products, each beside others
+    refused(lake, settings(), after, r"night: churn \(night .*\) is 0.889, expected <= 0.5", ["night: churn"])
+    run(lake, settings(churn_max="1"), after)
+    theirs = lake.read(STAGED_NEIGHBOURS, after).collect()
+    rows = [in_order(STAGED_NEIGHBOURS, row.asDict() | {"fingerprint": "another"}) for row in theirs]
+    lake.replace(STAGED_NEIGHBOURS, lake.frame(STAGED_NEIGHBOURS, rows), after)
+    assert "warned of night: churn (0.889, expected <= 0.5)" in audit.run(lake.spark, lake, settings(), after).note
+    again = Night(after.date + timedelta(days=1), "test")
+    stage(lake, again, titles="Desk")
+    audit.run(lake.spark, lake, settings(), again)
+    found = {row["check"]: row["figure"] for row in lake.read(AUDIT_RESULTS, again).collect()}
+    assert found["night: churn"] is None
+
+
+def test_a_night_is_held_whose_similarities_are_distributed_otherwise(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
+    stage(lake, night)
+    run(lake, settings(), night)
+    after = Night(night.date + timedelta(days=1), "test")
+    stage(lake, after, similarity=0.95)
+    refused(lake, settings(), after, r"night: similarity shift \(night .*\) is 1, expected <= 0.2", ["night: similarity shift"])
+
+
 def test_a_night_without_products_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
     checks = [
         "clean_items: rows",
@@ -167,11 +205,28 @@ def test_an_unaudited_night_is_not_published(lake: Lake, settings: Callable[...,
         publish.run(lake.spark, lake, settings(), night)
 
 
+def test_a_held_night_is_published_if_a_person_releases_it(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
+    """With the name, the reason and what was held against it on record; what was never audited cannot be released."""
+    released = replace(night, release=Release("ada", "the range was cut"))
+    stage(lake, night, recall=0.92)
+    with pytest.raises(HeldError, match="has not been audited"):
+        publish.run(lake.spark, lake, settings(), released)
+    refused(lake, settings(), night, "recall@1", ["staged_neighbours: recall@1"])
+    assert "released by ada: the range was cut" in publish.run(lake.spark, lake, settings(), released).note
+    assert len(pairs_of(lake, night)) == len(ITEMS)
+    (row,) = lake.read(OVERRIDES, night).collect()
+    assert (row["run_id"], row["who"], row["why"]) == ("test", "ada", "the range was cut")
+    assert (
+        sorted(row["checks"])
+        == ["staged_neighbours: coverage@1: 0.92, bound >= 0.9", "staged_neighbours: recall@1: 0.92, bound >= 0.95"][1:]
+    )
+
+
 def test_another_runs_staging_is_not_published(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
     stage(lake, night)
     audit.run(lake.spark, lake, settings(), night)
     theirs = lake.read(STAGED_NEIGHBOURS, night).collect()
-    rows = [(*tuple(row)[:-1], "another") for row in theirs]
+    rows = [in_order(STAGED_NEIGHBOURS, row.asDict() | {"run_id": "another"}) for row in theirs]
     lake.replace(STAGED_NEIGHBOURS, lake.frame(STAGED_NEIGHBOURS, rows), night)
     with pytest.raises(HeldError, match="was staged anew by run another"):
         publish.run(lake.spark, lake, settings(), night)

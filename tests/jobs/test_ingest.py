@@ -2,8 +2,9 @@
 
 import gzip
 import hashlib
+import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
+from tests.conftest import MINIMAL
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -282,3 +284,49 @@ def test_jdbc(products: Any, run: Ingest, lake: Lake, spark: "SparkSession", tmp
     assert "secret" not in str(raised.value)
     with pytest.raises(SourceError, match="no column 'cost'; there are 'id', 'title', 'price'"):
         run(TABLE.replace('"price"', '"cost"').format(path=url, format="jdbc", more=query))
+
+
+def test_a_missing_source_is_stood_in_for_where_the_settings_say_so(
+    feeds: Path, spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night
+) -> None:
+    """With its age on record, which grows from night to night; a source that was never there cannot be stood in for."""
+    for table in (RAW_ITEMS, AUDIT_RESULTS):
+        lake.create(table)
+    lenient = settings_of(SHOPS.replace("[sources.depot]", '[sources.depot]\nmissing = "last"'))
+    nights = [Night(night.date + timedelta(days=day), "test") for day in range(3)]
+    (feeds / "2026-01-05/depot.jsonl.gz").unlink()
+    with pytest.raises(SourceError, match=r"source 'depot', .*: there is no feed of 2026-01-05"):
+        ingest.run(spark, lake, lenient, nights[0])
+    ingest.run(spark, lake, lenient, Night(night.date - timedelta(days=1), "test"))
+    for later in nights[1:]:
+        shutil.copytree(feeds / "2026-01-05", feeds / str(later.date))
+    for days, one in enumerate(nights, start=1):
+        counts = ingest.run(spark, lake, lenient, one)
+        assert counts.note == "of an earlier night those of depot"
+        rows = lake.read(RAW_ITEMS, one).where("source = 'depot'").orderBy("row").collect()
+        assert [row["values"] for row in rows] == [{"id": "7", "name": "Bolt", "sizes": "[6,8]"}, {"": "broken"}]
+        checks = {row["check"]: (row["grade"], row["figure"]) for row in lake.read(AUDIT_RESULTS, one).collect()}
+        assert checks == {
+            "feeds: days depot is missing": ("fail", days),
+            "feeds: days mill is unchanged": ("warn", days),
+            "feeds: days shop is unchanged": ("warn", days),
+        }
+    with pytest.raises(SourceError, match=r"source 'depot', .*: there is no feed of 2026-01-05"):
+        ingest.run(spark, lake, settings_of(SHOPS), nights[0])
+
+
+def test_a_feed_that_has_changed_is_fresh(
+    feeds: Path, spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night
+) -> None:
+    """Also where it was the same before: what counts is since when it has been what it is."""
+    for table in (RAW_ITEMS, AUDIT_RESULTS):
+        lake.create(table)
+    text = MINIMAL.replace("feeds/{date}/shop.csv", "feeds/{date}/shop-1.csv")
+    found = []
+    for day, title in enumerate(["Lamp", "Desk", "Lamp", "Lamp"]):
+        one = Night(night.date + timedelta(days=day), "test")
+        (feeds / str(one.date)).mkdir(exist_ok=True)
+        (feeds / str(one.date) / "shop-1.csv").write_text(f"id,title\n1,{title}\n", encoding="utf-8")
+        ingest.run(spark, lake, settings_of(text), one)
+        found += [row["figure"] for row in lake.read(AUDIT_RESULTS, one).collect()]
+    assert found == [0, 0, 0, 1]

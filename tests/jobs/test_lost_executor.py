@@ -24,7 +24,7 @@ from jobs.lake import Lake
 from jobs.night import Night
 from jobs.session import open_session
 from jobs.settings import Settings, load
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, NEIGHBOURS, STAGED_NEIGHBOURS
 from jobs.toolchain import jvm_options, spark_home
 from tests.conftest import MINIMAL
 from tests.rows import clean_item
@@ -38,7 +38,7 @@ Search = Callable[[pa.Table], pa.Table]
 
 def fill(lake: Lake, model: Path) -> None:
     """Items in sixty groups, each with a text and a vector of its own."""
-    for table in (CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
+    for table in (CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, NEIGHBOURS, AUDIT_RESULTS):
         lake.create(table)
     random = np.random.default_rng(11)
     vectors = np.repeat(random.normal(size=(60, DIMENSION)), ITEMS // 60, axis=0) + 0.3 * random.normal(size=(ITEMS, DIMENSION))

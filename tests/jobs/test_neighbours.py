@@ -21,8 +21,9 @@ from jobs import encoder, neighbours, weigh
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
+from jobs.nodes import counted, items_of, known_items, nodes_of, read, sampled
 from jobs.settings import Neighbours, Settings, Weigh, Weights
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, NEIGHBOURS, STAGED_NEIGHBOURS
 from tests.conftest import MINIMAL
 from tests.jobs.test_fusion import expected
 from tests.readings import by_meaning
@@ -43,7 +44,7 @@ Staged = list[tuple[str, int, str, float]]
 def lake(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Lake:
     """One lake for the module, with a vector for every title: each test works on a night of its own."""
     found = Lake(spark, str(tmp_path_factory.mktemp("lake")))
-    for table in (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
+    for table in (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, NEIGHBOURS, AUDIT_RESULTS):
         found.create(table)
     rows = [(encoder.model_id(tiny_model), hash_of(title), 16, vector.astype("<f4").tobytes()) for title, vector in VECTORS.items()]
     found.append(ITEM_VECTORS, found.frame(ITEM_VECTORS, rows), Night(date(2026, 1, 1), "vectors"))
@@ -211,8 +212,8 @@ def test_a_cover_does_not_rest_on_the_sample_that_it_is_measured_by(lake: Lake, 
     """A large block that none of the sampled items is in has cells that overlap as far as it needs."""
     rows = [clean_item(night, f"i{n:02}", t, category="large" if n else "tiny") for n, t in enumerate(TITLES)]
     how = with_cells_of(10, settings('block_by = ["category"]\nrecall_sample = 1'))
-    nodes = neighbours.nodes_of(lake.frame(CLEAN_ITEMS, rows), how.neighbours, how.weigh)
-    seed = next(seed for seed in range(99) if neighbours.sampled(nodes, 1, seed)[0]["item_id"] == "i00")
+    nodes = nodes_of(items_of(lake.frame(CLEAN_ITEMS, rows), how.neighbours, how.weigh))
+    seed = next(seed for seed in range(99) if sampled(nodes, 1, seed)[0]["item_id"] == "i00")
     how = how.model_copy(update={"neighbours": how.neighbours.model_copy(update={"seed": seed})})
     found = stage(lake, how, night, rows)
     best = brute({f"i{n:02}": t for n, t in enumerate(TITLES) if n}, 5, lambda a, b: True)
@@ -243,7 +244,7 @@ def test_a_vector_that_is_none_is_refused_with_its_item(
     spark: "SparkSession", tmp_path: Path, settings: Callable[[str], Settings], night: Night, vector: bytes, told: str
 ) -> None:
     lake = Lake(spark, str(tmp_path / "lake"))
-    for table in (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, AUDIT_RESULTS):
+    for table in (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, NEIGHBOURS, AUDIT_RESULTS):
         lake.create(table)
     model_id = encoder.model_id(Path(settings("").embed.model or ""))
     vectors = {**{t: v.astype("<f4").tobytes() for t, v in VECTORS.items()}, "odd": vector}
@@ -290,10 +291,10 @@ def test_the_verdict_names_recall_with_its_interval(lake: Lake, settings: Callab
 
 def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame") -> tuple[float, int]:
     how, vectors = settings.neighbours, lake.read(ITEM_VECTORS)
-    nodes = neighbours.nodes_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh)
-    asked, reading = neighbours.sampled(nodes, how.recall_sample, how.seed), by_meaning(16)
-    known = neighbours.known_items(nodes, vectors, [row["item_id"] for row in asked])
-    own = neighbours.read([known[row["item_id"]] for row in asked], reading)
+    nodes = nodes_of(items_of(lake.read(CLEAN_ITEMS, night), how, settings.weigh))
+    asked, reading = sampled(nodes, how.recall_sample, how.seed), by_meaning(16)
+    known = known_items(nodes, vectors, [row["item_id"] for row in asked])
+    own = read([known[row["item_id"]] for row in asked], reading)
     near = neighbours.nearest_of_sample(nodes, vectors, asked, own, reading, how)
     true = {row["item_id"]: similarities for row, (_, similarities) in zip(asked, near, strict=True)}
     return neighbours.recall(nodes, vectors, staged, asked, true, reading, how)
@@ -332,8 +333,8 @@ def test_coverage_counts_items_that_have_all_they_could_have(
     """Blocked, six items have three others, one has one, one has none, and all of these are wanted."""
     brands = ["a"] * 16 + ["b"] * 4 + ["c", "c", "d", "e"]
     stage(lake, settings(how), night, [clean_item(night, f"i{n:02}", t, brand=brands[n]) for n, t in enumerate(TITLES)])
-    nodes = neighbours.nodes_of(lake.read(CLEAN_ITEMS, night), settings(how).neighbours, settings(how).weigh)
-    groups = neighbours.counted(nodes, night)
+    nodes = nodes_of(items_of(lake.read(CLEAN_ITEMS, night), settings(how).neighbours, settings(how).weigh))
+    groups = counted(nodes, night)
     staged = lake.read(STAGED_NEIGHBOURS, night)
     whole, pairs = neighbours.coverage(staged, nodes, groups, settings(how).neighbours)
     assert (whole, pairs) == (1.0, staged.count())

@@ -1,0 +1,56 @@
+"""A feed that sends what has changed since its last file, put together with what was there before: the rows of the whole catalogue.
+
+Of rows of one id the last of the night's feed counts. A row that says that its product is deleted takes it out. What the feed does not
+mention stays as it last came, with its file and row.
+"""
+
+import datetime
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs import address, freshness
+from jobs.errors import TransientError
+from jobs.lake import Lake
+from jobs.night import Night
+from jobs.settings import Source
+
+SHOWN = 5  # nights in an error
+
+
+def whole(lake: Lake, night: Night, name: str, source: Source, sent: DataFrame) -> DataFrame:
+    """The rows of the source's catalogue as of the night, of the rows that were sent for it, in the columns of these.
+
+    Raises TransientError if there are files of nights before that were not read.
+    """
+    last = freshness.last_night(lake, night, name)
+    refuse_gap(name, source, last, night.date)
+    order = Window.partitionBy(_id(source)).orderBy(F.desc("file"), F.desc("row"))
+    latest = sent.withColumn("place", F.row_number().over(order)).where((F.col("place") == 1) | _id(source).isNull()).drop("place")
+    rows = latest.where(~_deleted(source))
+    if last is None:
+        return rows
+    before = freshness.rows_of(lake, name, last).select(*sent.columns)
+    return rows.unionByName(before.join(latest.select(_id(source).alias("mentioned")), _id(source) == F.col("mentioned"), "left_anti"))
+
+
+def refuse_gap(name: str, source: Source, last: datetime.date | None, tonight: datetime.date) -> None:
+    """Raises TransientError if the source has files of dates between the two, whose changes would be lost."""
+    unread = [date for date in address.dates(source.path) if last is not None and last < date < tonight]
+    if unread:
+        listed = ", ".join(map(str, unread[:SHOWN]))
+        raise TransientError(
+            f"source {name!r} sends changes, and those of {len(unread)} nights before {tonight} have not been read: {listed}",
+            "run these nights first, in their order",
+        )
+
+
+def _id(source: Source) -> Column:
+    text = F.trim(F.col("values")[source.columns.id])
+    return F.when(text != "", text)
+
+
+def _deleted(source: Source) -> Column:
+    if source.deleted is None:
+        return F.lit(False)
+    return F.coalesce(F.trim(F.col("values")[source.deleted.column]).isin(*source.deleted.values), F.lit(False))

@@ -1,0 +1,170 @@
+"""Brings the lists of a published night up to date, instead of making all of them anew.
+
+What an item is matched with is decided by what is read of it. The items that are read otherwise than in the night before, and new ones, are
+compared with everything they may be matched with: that gives their own lists, and tells in whose lists they belong. Items that are gone
+leave the lists they were in.
+
+A list is the beginning of all that its item could be matched with, in the order of similarity. So of new neighbours only those count that
+come before its old end: beyond it there may be others, which nobody has kept. k + slack are kept, and a list that has become shorter than k
+is made anew, by comparing its item with everything.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs import cells, fusion, neighbour_list, task
+from jobs.lake import Lake
+from jobs.night import Night
+from jobs.nodes import few, nodes_of, with_most, with_vectors
+from jobs.settings import Neighbours
+from jobs.tables import AUDIT_RESULTS, NEIGHBOURS, STAGED_NEIGHBOURS
+
+SHARE = 0.1  # of the items: where more have to be compared with everything, to search for all lists is faster
+FEWEST = 20_000  # items of a night that is worth it: the lists of fewer are found sooner than compared with the last night's
+PART_ROWS = 50_000  # nodes that one task compares with: beside them the changed ones are few
+COMPLETE = -2.0  # floor of a list that has all there is: below every similarity
+
+
+@dataclass(frozen=True)
+class Base:
+    """A published night, and what has changed since: ids of items that are new or read otherwise, and of those that are not read as they
+    were any more."""
+
+    night: Night
+    changed: list[str]
+    removed: list[str]
+
+
+def fingerprint(how: Neighbours, model_id: str, lexicon_id: str) -> str:
+    """12 hex digits that change with all that decides a list, but for the items: lists of one fingerprint can continue each other."""
+    decided = [fusion.VERSION, model_id, lexicon_id, how.weights.scaled, how.k, how.slack, how.block_by, how.across]
+    return hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:12]
+
+
+def last_night(lake: Lake, night: Night, fingerprint: str) -> tuple[Night | None, str]:
+    """The published night before this one if this one can continue it, else why not."""
+    published = lake.read(NEIGHBOURS)
+    newest = published.where(F.col("snapshot_date") < F.lit(night.date)).agg(F.max("snapshot_date")).collect()[0][0]
+    if newest is None:
+        return None, "no night before it is published"
+    last = Night(newest, published.where(F.col("snapshot_date") == F.lit(newest)).select("run_id").head()["run_id"])  # type: ignore[index]
+    staged = lake.read(STAGED_NEIGHBOURS, last).select("run_id", "fingerprint").head()
+    if staged is None or staged["run_id"] != last.run_id or not audited(lake, last):
+        return None, f"the lists of {last.date} are not those that were published any more"
+    if staged["fingerprint"] != fingerprint:
+        return None, f"{last.date} was made with another encoder, lexicon or other settings"
+    return last, ""
+
+
+def audited(lake: Lake, night: Night) -> bool:
+    """Whether the verdict on this run stands: where rows of its night have changed since, it is taken away."""
+    return not lake.read(AUDIT_RESULTS, night).where(night.of_this_run).where("check LIKE 'night:%'").isEmpty()
+
+
+def between(then: DataFrame, now: DataFrame, most: int) -> tuple[list[str], list[str]]:
+    """From items of `nodes.items_of` of two nights: ids of those that are new or read otherwise now, and of those that are not read as they
+    were. Some of them, where there are more than `most`."""
+    read = F.xxhash64("block", "source", "content_hash", *fusion.READ)
+    before, after = then.select("item_id", read.alias("before")), now.select("item_id", read.alias("after"))
+    unlike = before.join(after, "item_id", "full_outer").where("NOT (before <=> after)").limit(most + 1)
+    rows = unlike.select("item_id", F.isnotnull("after").alias("changed"), F.isnotnull("before").alias("removed")).collect()
+    return [row["item_id"] for row in rows if row["changed"]], [row["item_id"] for row in rows if row["removed"]]
+
+
+def ends(lists: DataFrame, base: Base, now: DataFrame, how: Neighbours, groups_then: list[Any], groups: list[Any]) -> DataFrame:
+    """One row an item that is read as it was: item_id; whether its list has to be made anew (short) or has neighbours that are gone (lost);
+    the similarity from which on new neighbours count (floor)."""
+    kept, spark = how.k + how.slack, now.sparkSession
+    gone = few(spark, neighbour_id=pa.array(base.removed, pa.string()), gone=pa.array([True] * len(base.removed), pa.bool_()))
+    of_item = lists.join(gone, "neighbour_id", "left").groupBy("item_id")
+    had = of_item.agg(F.count("*").alias("pairs"), F.count("gone").alias("lost"), F.min("similarity").alias("floor"))
+    same = now.select("item_id", "block", "source").join(few(spark, item_id=pa.array(base.changed, pa.string())), "item_id", "left_anti")
+    found = same.join(had, "item_id", "left").fillna(0, ["pairs", "lost"])
+    found = with_most(with_most(found, groups_then, how, kept, "could_then"), groups, how, how.k, "could")
+    complete = (F.col("pairs") == F.col("could_then")) & (F.col("could_then") < kept)
+    return found.select(
+        "item_id",
+        (F.col("pairs") - F.col("lost") < F.col("could")).alias("short"),
+        (F.col("lost") > 0).alias("lost"),
+        F.when(complete | (F.col("pairs") == 0), F.lit(COMPLETE)).otherwise(F.col("floor")).cast("float").alias("floor"),
+    )
+
+
+def changed_nodes(now: DataFrame, base: Base, ended: DataFrame, short: list[str]) -> DataFrame:
+    """The nodes of the night: `nodes.nodes_of` with wanted, changed and floor as in `task.CHANGED`."""
+    wanted = [*base.changed, *short]
+    flags = few(
+        now.sparkSession, item_id=pa.array(wanted, pa.string()), changed=pa.array([True] * len(base.changed) + [False] * len(short))
+    )
+    items = now.join(flags, "item_id", "left").join(ended.select("item_id", "floor"), "item_id", "left")
+    flagged = F.coalesce(F.max("changed"), F.lit(False)).alias("changed")
+    return nodes_of(items, F.max(F.isnotnull("changed")).alias("wanted"), flagged, F.min("floor").alias("floor"))
+
+
+def compared(
+    nodes: DataFrame, vectors: DataFrame, sizes: Mapping[str, int], search_of: Callable[[list[int]], task.Search], log: Any
+) -> DataFrame:
+    """The PAIR rows of the wanted nodes, and of the others those of changed ones that come before their floor.
+
+    sizes: nodes of each block that has to be looked at; search_of: the search of cells, of which each has so much work.
+    """
+    spark = nodes.sparkSession
+    small = {block: size for block, size in sizes.items() if size <= PART_ROWS}
+    plan = cells.packed(small, PART_ROWS, spark.sparkContext.defaultParallelism)
+    count = 1 + max(plan.values(), default=-1)
+    parts = dict.fromkeys(small, 1)
+    for block in sizes.keys() - small.keys():
+        plan[block], parts[block] = count, -(-sizes[block] // PART_ROWS)
+        count += parts[block]
+    work = [0] * count
+    for block, cell in plan.items():
+        for part in range(parts[block]):
+            work[cell + part] += sizes[block] // parts[block]
+    search = search_of(work)
+    listed = few(
+        spark, block=pa.array(plan, pa.string()), first=pa.array(plan.values(), pa.int32()), parts=pa.array([parts[b] for b in plan])
+    )
+    asked = few(spark, node=pa.array(search.asked, pa.string()), sampled=pa.array([True] * len(search.asked), pa.bool_()))
+    rows = with_vectors(nodes, vectors, "wanted", "changed", "floor").join(listed, "block").withColumn("node", F.element_at("members", 1))
+    own = F.expr("cast(first + pmod(xxhash64(node), parts) AS int)")
+    cells_of_node = F.expr("if(wanted OR sampled, sequence(first, cast(first + parts - 1 AS int)), array(own))")
+    placed = rows.join(asked, "node", "left").withColumn("own", own).withColumn("cell", F.explode(cells_of_node))
+    cut = placed.withColumn("home", F.expr("cell = own")).drop("node", "own", "first", "parts", "sampled")
+    packed = cut.repartitionById(count, "cell").mapInArrow(task.compare_cell(search, log), neighbour_list.PACKED)
+    return packed.repartitionById(search.parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
+
+
+def merged(lists: DataFrame, met: DataFrame, replaced: DataFrame, base: Base, ended: DataFrame, kept: int) -> DataFrame:
+    """PAIR rows of the night: the lists of the base without what is gone, with what was met.
+
+    lists: PAIR rows of the base. met: of `compared`; whole lists of the items that are `replaced`, of others new neighbours.
+    """
+    spark, columns = lists.sparkSession, lists.columns
+    removed, changed = (few(spark, name=pa.array(ids, pa.string())) for ids in (base.removed, base.changed))
+    replaced = F.broadcast(replaced)
+    old = lists.join(removed, F.col("item_id") == F.col("name"), "left_anti").join(replaced, "item_id", "left_anti")
+    new = met.join(replaced, "item_id", "left_semi").unionByName(
+        met.join(replaced, "item_id", "left_anti").join(changed, F.col("neighbour_id") == F.col("name"), "left_semi")
+    )
+    touched = F.broadcast(ended.where("lost").select("item_id").unionByName(new.select("item_id")).distinct())
+    gone = few(spark, neighbour_id=pa.array(base.removed, pa.string()), gone=pa.array([True] * len(base.removed), pa.bool_()))
+    both = (
+        old.join(touched, "item_id", "left_semi")
+        .join(gone, "neighbour_id", "left")
+        .select(*columns, "gone", F.lit(True).alias("old"))
+        .unionByName(new.select(*columns, F.lit(None).cast("boolean").alias("gone"), F.lit(False).alias("old")))
+        .join(ended.where(F.col("floor") == COMPLETE).select("item_id", F.lit(True).alias("complete")), "item_id", "left")
+    )
+    item = Window.partitionBy("item_id")
+    order = item.orderBy(F.desc("similarity"), "neighbour_id")
+    placed = both.withColumn("n", F.row_number().over(order)).withColumn("end", F.max(F.when(F.col("old"), F.col("n"))).over(item))
+    known = placed.where("gone IS NULL AND (complete OR end IS NULL OR n <= end)")
+    ranked = known.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= kept)
+    return old.join(touched, "item_id", "left_anti").select(*columns).unionByName(ranked.select(*columns))

@@ -1,0 +1,99 @@
+"""Keeps a serving store in step with `current_neighbours`, by its change data feed: a worked example, with SQLite as the store.
+
+Everything from the version the store is at to the newest is applied in one transaction, together with the version's number. So a sync that
+is cut off has done nothing, and the next one takes it up; to run it twice changes nothing. A store that has no version yet, or one whose
+changes are not kept any more, gets the whole table. Another store needs the same three steps: read the version, delete and insert rows,
+write the version.
+"""
+
+import json
+import sqlite3
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.errors import ContractError, SettingsError
+from jobs.settings import Settings
+from jobs.tables import CURRENT_NEIGHBOURS
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS neighbours (
+    item_id TEXT, rank INTEGER, neighbour_id TEXT NOT NULL, similarity REAL NOT NULL, parts TEXT NOT NULL, model_id TEXT NOT NULL,
+    PRIMARY KEY (item_id, rank)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS synchronised (version INTEGER NOT NULL);
+"""
+GONE, COME = ("delete", "update_preimage"), ("insert", "update_postimage")  # kinds of change, as Delta names them
+
+
+def sync(settings: Settings, store: Path) -> str:
+    """Brings the store up to the newest version of the table; what was done, in a line. Raises ContractError where there is no table,
+    SettingsError where the store cannot be written."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        table = DeltaTable(f"{settings.lake.root.rstrip('/')}/{CURRENT_NEIGHBOURS.name}")
+    except DeltaError as error:
+        raise ContractError(f"there is no table {CURRENT_NEIGHBOURS.name} under {settings.lake.root}", "publish a night first") from error
+    try:
+        with sqlite3.connect(store, isolation_level=None) as database:
+            database.executescript(SCHEMA)
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                told = _brought_to(table.version(), table, database)
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+            return told
+    except sqlite3.Error as error:
+        raise SettingsError(
+            f"the store {store} cannot be written: {error}", "name another file with --to, or see who else writes it"
+        ) from error
+
+
+def _brought_to(newest: int, table: Any, database: sqlite3.Connection) -> str:
+    from deltalake.exceptions import DeltaError
+
+    row = database.execute("SELECT version FROM synchronised").fetchone()
+    if row is not None and row[0] == newest:
+        return f"sync: at version {newest} already"
+    changes = None
+    if row is not None:
+        with suppress(DeltaError, pa.ArrowInvalid):  # the changes since then are not kept any more
+            changes = pa.table(table.load_cdf(row[0] + 1, newest)).to_pylist()
+    gone = come = 0
+    if changes is None:
+        gone = database.execute("DELETE FROM neighbours").rowcount
+        come = _written(database, table.to_pyarrow_table().to_pylist())
+    else:
+        for _, of_version in groupby(sorted(changes, key=_version), _version):
+            rows = list(of_version)
+            keys = [(change["item_id"], change["rank"]) for change in rows if change["_change_type"] in GONE]
+            gone += database.executemany("DELETE FROM neighbours WHERE item_id = ? AND rank = ?", keys).rowcount
+            come += _written(database, [change for change in rows if change["_change_type"] in COME])
+    database.execute("DELETE FROM synchronised")
+    database.execute("INSERT INTO synchronised VALUES (?)", (newest,))
+    since = "the whole table" if changes is None else f"since version {row[0]}"
+    return f"sync: {come:,} rows written, {gone:,} taken out, at version {newest}, {since}"
+
+
+def _version(change: dict[str, Any]) -> int:
+    return int(change["_commit_version"])
+
+
+def _written(database: sqlite3.Connection, rows: list[dict[str, Any]]) -> int:
+    values = (
+        (
+            *(row[name] for name in ("item_id", "rank", "neighbour_id", "similarity")),
+            json.dumps({name: value for name, value in row["parts"].items() if value is not None}),
+            row["model_id"],
+        )
+        for row in rows
+    )
+    database.executemany("INSERT INTO neighbours VALUES (?, ?, ?, ?, ?, ?)", values)
+    return len(rows)

@@ -1,0 +1,140 @@
+"""Lists that are brought up to date night after night against lists that are made anew: they are the same.
+
+Every block is a history of its own, and pairs never cross a block: two hundred random histories are one catalogue.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from jobs import encoder, increment, neighbours, publish, weigh
+from jobs.lake import Lake
+from jobs.night import Counts, Night
+from jobs.settings import Settings
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, ITEM_VECTORS, LEXICONS, NEIGHBOURS, STAGED_NEIGHBOURS
+from tests.conftest import MINIMAL
+from tests.rows import clean_item
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+HISTORIES, SIZE = 200, 14
+WORDS = ("red", "blue", "steel", "oak", "shoe", "lamp", "desk", "pen", "7x", "B-200", "5l", "XL", "茶", "кофе")
+TABLES = (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, NEIGHBOURS, CURRENT_NEIGHBOURS, AUDIT_RESULTS)
+SHOP = MINIMAL.replace('title = "title"', 'title = "title", brand = "brand", price = "price"')
+SOURCES = '[sources.b]\npath = "b.csv"\ncolumns = { id = "id", title = "title" }\n'
+START = date(2026, 1, 1)
+
+Items = dict[str, dict[str, Any]]  # by item_id, the columns of clean_items that matter here
+
+
+def lake_in(spark: "SparkSession", folder: Path) -> Lake:
+    lake = Lake(spark, str(folder))
+    for table in TABLES:
+        lake.create(table)
+    return lake
+
+
+@pytest.fixture
+def settings(settings_of: Callable[[str], Settings], tiny_model: Path) -> Callable[[str], Settings]:
+    return lambda how: settings_of(f'{SHOP}[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\n{how}\n')
+
+
+def random_item(random: np.random.Generator, block: str) -> dict[str, Any]:
+    title = " ".join(random.choice(WORDS, random.integers(1, 4)))
+    description = " ".join(random.choice(WORDS, 3)) if random.random() < 0.3 else None
+    price = Decimal(int(random.integers(1, 9))) if random.random() < 0.8 else None
+    return {
+        "title": title,
+        "description": description,
+        "brand": block,
+        "price": price,
+        "currency": "EUR" if price else None,
+        "source": str(random.choice(["shop", "b"])),
+    }
+
+
+def next_night(items: Items, random: np.random.Generator, names: Callable[[], str]) -> Items:
+    """Some items are added, deleted, edited, repriced or moved to another block; in some blocks nothing happens."""
+    found = dict(items)
+    blocks = sorted({str(item["brand"]) for item in items.values()})
+    for block in blocks:
+        if random.random() < 0.3:
+            continue
+        mine = [name for name, item in found.items() if item["brand"] == block]
+        for _ in range(random.integers(0, 4)):
+            found[names()] = random_item(random, block)
+        for name in random.permutation(mine)[: random.integers(0, 5)]:
+            match random.integers(0, 4):
+                case 0:
+                    del found[str(name)]
+                case 1:
+                    found[str(name)] = random_item(random, block)
+                case 2:
+                    found[str(name)] = found[str(name)] | {"price": Decimal(int(random.integers(1, 9))), "currency": "EUR"}
+                case _:
+                    found[str(name)] = found[str(name)] | {"brand": str(random.choice(blocks))}
+    return found
+
+
+def stage(lake: Lake, settings: Settings, night: Night, items: Items) -> Counts:
+    """The night's lists, published; of texts that are new the vectors are made up, a fixed one for each text."""
+    model_id = encoder.model_id(Path(settings.embed.model or ""))
+    texts = {hashlib.sha256(item["title"].encode()).hexdigest(): item["title"] for item in items.values()}
+    known = {row["content_hash"] for row in lake.read(ITEM_VECTORS).select("content_hash").collect()}
+    vectors = []
+    for content_hash in texts.keys() - known:
+        vector = np.random.default_rng(int(content_hash[:8], 16)).normal(size=16)
+        vectors.append((model_id, content_hash, 16, (vector / np.linalg.norm(vector)).astype("<f4").tobytes()))
+    if vectors:
+        lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, vectors), night)
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, name, **item) for name, item in items.items()]), night)
+    weigh.run(lake.spark, lake, settings, night)
+    counts = neighbours.run(lake.spark, lake, settings, night)
+    verdict = [(night.date, night.run_id, "night: validated", "fail", True, 1.0, ">= 1", "all: of this test")]
+    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, verdict), night)
+    publish.run(lake.spark, lake, settings, night)
+    return counts
+
+
+def published(lake: Lake, night: Night) -> list[Any]:
+    return lake.read(NEIGHBOURS, night).orderBy("item_id", "rank").collect()
+
+
+def anew(settings: Settings) -> Settings:
+    return settings.model_copy(update={"neighbours": settings.neighbours.model_copy(update={"increments": False})})
+
+
+@pytest.mark.parametrize(
+    ("how", "nights"),
+    [('block_by = ["brand"]\nweights = { price = 1 }', 3), (f'block_by = ["brand"]\nacross = "source"\n{SOURCES}', 2)],
+    ids=["all channels", "between sources"],
+)
+def test_random_histories_give_the_lists_of_a_full_build(
+    spark: "SparkSession", tmp_path: Path, settings: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch, how: str, nights: int
+) -> None:
+    monkeypatch.setattr(increment, "SHARE", 9.0)  # however much has changed
+    monkeypatch.setattr(increment, "FEWEST", 0)
+    monkeypatch.setattr(increment, "PART_ROWS", 40)  # some blocks are cut, others share a cell
+    random, number = np.random.default_rng(11), iter(range(10**6))
+
+    def names() -> str:
+        return f"i{next(number):05}"
+
+    items = {
+        names(): random_item(random, f"history {n % HISTORIES}") for n in range(HISTORIES * SIZE) if random.random() < (n % HISTORIES) / 150
+    }
+    grown, rebuilt = lake_in(spark, tmp_path / "grown"), lake_in(spark, tmp_path / "rebuilt")
+    for n in range(nights):
+        night = Night(START + timedelta(days=n), "test")
+        items = next_night(items, random, names) if n else items
+        counts = stage(grown, settings(how), night, items)
+        assert counts.figures["increment"] == float(n > 0), counts.note
+    assert stage(rebuilt, anew(settings(how)), night, items).figures["increment"] == 0
+    assert published(grown, night) == published(rebuilt, night)
