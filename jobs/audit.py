@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from expectations import clean_items, raw_items, staged_neighbours, suite
 from expectations.suite import WHOLE, Grade, Result
+from jobs import published
 from jobs.errors import HeldError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
@@ -31,7 +32,7 @@ RATIO_REASON = "a feed much smaller or larger than the last published night is m
 
 
 def items_against_last_night(items: int, last_items: int, last: date | None, bounds: Audit) -> Result:
-    """The products that have neighbours, over those of the last published night before this one."""
+    """The products that have neighbours, over those of the last published night, whose `clean_items` may be of a later, held run."""
     ratio = items / last_items if last_items else None
     passed = ratio is None or bounds.rows_ratio_min <= ratio <= bounds.rows_ratio_max
     bound = f"{bounds.rows_ratio_min:g} to {bounds.rows_ratio_max:g}"
@@ -39,22 +40,15 @@ def items_against_last_night(items: int, last_items: int, last: date | None, bou
     return Result("night: items against last night", "fail", passed, ratio, bound, RATIO_REASON, against)
 
 
-def last_published(lake: Lake, night: Night) -> tuple[date | None, int]:
-    """The newest published night before this one, and its products. `clean_items` would not do: a later run, held, may have changed it."""
-    published = lake.read(NEIGHBOURS)
-    last: date | None = published.where(F.col("snapshot_date") < F.lit(night.date)).agg(F.max("snapshot_date")).collect()[0][0]
-    items = published.where(F.col("snapshot_date") == F.lit(last)).agg(F.count_distinct("item_id")).collect()[0][0] if last else 0
-    return last, items
-
-
-def pairs_of_both(lake: Lake, night: Night, last: date, items: int, k: int) -> "pd.DataFrame":
-    """The k nearest of the same random items in this night and in the last: item_id, neighbour_id, `before` and `now` (the similarity, nan
-    of a pair that one of them lacks), and whether the item's text is the `same`."""
+def pairs_of_both(lake: Lake, night: Night, last: Night, items: int, k: int) -> "pd.DataFrame":
+    """The k nearest of the same random items in this night and, of those still listed, in the last: item_id, neighbour_id, `before`, `now`
+    (the similarity, nan of a pair that one of them lacks), and whether the item's text is the `same`."""
     drawn = F.pmod(F.xxhash64("item_id"), F.lit(-(-items // COMPARED))) == 0
-    then = replace(night, date=last)
-    texts = [lake.read(CLEAN_ITEMS, of).where(drawn).select("item_id", "content_hash") for of in (then, night)]
+    texts = [lake.read(CLEAN_ITEMS, of).where(drawn).select("item_id", "content_hash") for of in (last, night)]
     same = texts[0].join(texts[1], ["item_id", "content_hash"]).select("item_id", F.lit(True).alias("same"))
-    before = lake.read(NEIGHBOURS, then).where(drawn).select("item_id", "neighbour_id", F.col("similarity").alias("before"))
+    listed = lake.read(CLEAN_ITEMS, night).select(F.col("item_id").alias("neighbour_id"))
+    before = lake.read(NEIGHBOURS, last).where(drawn).select("item_id", "neighbour_id", F.col("similarity").alias("before"))
+    before = before.join(listed, "neighbour_id", "left_semi")  # what is not sold any more is nobody's neighbour
     now = lake.read(STAGED_NEIGHBOURS, night).where(drawn & (F.col("rank") <= k))
     both = before.join(now.select("item_id", "neighbour_id", F.col("similarity").alias("now")), ["item_id", "neighbour_id"], "full_outer")
     return both.join(same, "item_id", "left").fillna(False, "same").toPandas()
@@ -79,17 +73,18 @@ def shift(pairs: "pd.DataFrame") -> float | None:
 def against_last_night(lake: Lake, night: Night, settings: Settings, items: int) -> list[Result]:
     """What must not change much from one published night to the next. Pairs of two nights that were made in different ways may: of them
     it is only told."""
-    last, last_items = last_published(lake, night)
-    ratio = items_against_last_night(items, last_items, last, settings.audit)
+    last = published.last(lake, night)
+    last_items = lake.read(NEIGHBOURS, last).agg(F.count_distinct("item_id")).collect()[0][0] if last else 0
+    ratio = items_against_last_night(items, last_items, last.date if last else None, settings.audit)
     if last is None or not items:
         return [ratio]
-    made = [lake.read(STAGED_NEIGHBOURS, of).select("fingerprint").head() for of in (replace(night, date=last), night)]
+    made = [lake.read(STAGED_NEIGHBOURS, of).select("fingerprint").head() for of in (last, night)]
     grade: Grade = "fail" if made[0] == made[1] else "warn"
     pairs = pairs_of_both(lake, night, last, items, settings.neighbours.k)
     return [
         ratio,
         *(
-            Result(f"night: {name}", grade, figure is None or figure <= bound, figure, f"<= {bound:g}", reason, f"night {last}")
+            Result(f"night: {name}", grade, figure is None or figure <= bound, figure, f"<= {bound:g}", reason, f"night {last.date}")
             for name, figure, bound, reason in (
                 ("churn", churn(pairs), settings.audit.churn_max, CHURN_REASON),
                 ("similarity shift", shift(pairs), settings.audit.shift_max, SHIFT_REASON),
@@ -147,7 +142,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         told = "".join(f"\n  {result}" for result in held)
         raise HeldError(
             f"the night of {night.date} is held back, the published tables are as they were:{told}",
-            "mend the cause and run the night again, or loosen the bound if it is one of [audit] in the settings",
+            "mend the cause and run the night again, or loosen the bound if it is one of [audit] in the settings; to publish it as it is: "
+            f"`shelfmates publish --date {night.date} --run-id {night.run_id} --override REASON`",
         )
     checks = [*of_validate, *results]
     broken = [result for result in checks if not result.passed]

@@ -24,29 +24,32 @@ def whole(lake: Lake, night: Night, name: str, source: Source, sent: DataFrame) 
     Raises TransientError if there are files of nights before that were not read.
     """
     last = freshness.last_night(lake, night, name)
-    refuse_gap(name, source, last, night.date)
+    refuse_gap(lake, night, name, source, last)
     order = Window.partitionBy(_id(source)).orderBy(F.desc("file"), F.desc("row"))
     latest = sent.withColumn("place", F.row_number().over(order)).where((F.col("place") == 1) | _id(source).isNull()).drop("place")
     rows = latest.where(~_deleted(source))
     if last is None:
         return rows
     before = freshness.rows_of(lake, name, last).select(*sent.columns)
+    before = before.where(_id(source).isNotNull())  # broken rows are told once
     return rows.unionByName(before.join(latest.select(_id(source).alias("mentioned")), _id(source) == F.col("mentioned"), "left_anti"))
 
 
-def refuse_gap(name: str, source: Source, last: datetime.date | None, tonight: datetime.date) -> None:
-    """Raises TransientError if the source has files of dates between the two, whose changes would be lost."""
-    unread = [date for date in address.dates(source.path) if last is not None and last < date < tonight]
+def refuse_gap(lake: Lake, night: Night, name: str, source: Source, last: datetime.date | None) -> None:
+    """Raises TransientError if the source has files of nights before this one whose changes would be lost: nights that were not run, and
+    nights up to `last`, its newest, whose feed came only after its rows had been stood in for."""
+    read = night.date - datetime.timedelta(days=freshness.days_missing(lake, night, name, last)) if last else datetime.date.min
+    unread = [date for date in address.dates(source.path) if read < date < night.date]
     if unread:
         listed = ", ".join(map(str, unread[:SHOWN]))
         raise TransientError(
-            f"source {name!r} sends changes, and those of {len(unread)} nights before {tonight} have not been read: {listed}",
+            f"source {name!r} sends changes, and those of {len(unread)} nights before {night.date} have not been read: {listed}",
             "run these nights first, in their order",
         )
 
 
 def _id(source: Source) -> Column:
-    text = F.trim(F.col("values")[source.columns.id])
+    text = F.regexp_replace(F.col("values")[source.columns.id], r"^[\\s\\p{Z}]+|[\\s\\p{Z}]+$", "")
     return F.when(text != "", text)
 
 

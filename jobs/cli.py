@@ -76,7 +76,7 @@ def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     night.add_argument("--date", required=True, type=_date, metavar="YYYY-MM-DD", help="the night")
     night.add_argument("--run-id", metavar="ID", help="name of the run (default: manual__DATE); the stages of one run share it")
     night.add_argument("--figures", action="store_true", help="end with one line of JSON that carries every figure, for a scheduler")
-    night.add_argument("--full", action="store_true", help="find all neighbours anew, instead of bringing the last night's up to date")
+    night.add_argument("--full", action="store_true", help="find all neighbours anew, also where neighbours.increments is set")
     night.add_argument(
         "--override", metavar="REASON", help="publish the night although a check holds it; the reason goes to table overrides"
     )
@@ -177,15 +177,25 @@ def _stages(given: argparse.Namespace) -> None:
     order = list(STAGES)
     if stages != sorted(set(stages), key=order.index):
         raise SettingsError(f"stages given as {' '.join(stages)}", f"give each once, in the order of a night: {' '.join(order)}")
-    if given.override is not None and ("publish" not in stages or not given.override.strip()):
-        raise SettingsError("--override releases a held night", 'give it to publish, with a reason: publish --override "the range was cut"')
+    if given.override is not None and (stages != ["publish"] or not given.override.strip()):
+        raise SettingsError(
+            "--override releases a night that its audit has held",
+            'give it to publish alone, with a reason: publish --override "range was cut"',
+        )
     from jobs.shift import work
 
     settings = settings_file.load(given.settings)
     if given.full:
         settings = settings.model_copy(update={"neighbours": settings.neighbours.model_copy(update={"increments": False})})
-    release = Release(given.by or getpass.getuser(), given.override) if given.override else None
+    release = Release(given.by or _user(), given.override) if given.override else None
     work(settings, Night(given.date, given.run_id or f"manual__{given.date}", release), stages, say_figures=given.figures)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container the number of a user may have no name
+        return f"user {os.getuid()}"
 
 
 def _sql(given: argparse.Namespace) -> None:

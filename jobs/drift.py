@@ -1,6 +1,6 @@
 """What has become of the columns of a night's feeds, against the night before: new ones, vanished ones, numbers that became words.
 
-Looks at a random sample of the rows as they came. What a column holds decides what it is, not what its source calls its type.
+What a column holds decides what it is, not what its source calls its type.
 """
 
 from collections.abc import Mapping
@@ -11,25 +11,29 @@ from pyspark.sql import functions as F
 
 from expectations import raw_items
 from expectations.suite import WHOLE, Grade, Result
+from jobs import published
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.tables import RAW_ITEMS
 
-SAMPLED = 20_000  # rows of a night
 NUMBERS, WORDS = 0.95, 0.05  # of a column's values that are numbers: as many at least, or at most
+COMMON = 0.01  # of a source's rows that have a column: rarer ones come and go
 
-Columns = Mapping[str, Mapping[str, float | None]]  # by source and column, the share of numbers among its values, None where it has none
+Columns = Mapping[str, Mapping[str, tuple[float, float | None]]]  # by source and column: share of rows that have it, and of values, numbers
 
 
-def columns(rows: DataFrame, count: int) -> Columns:
-    """The columns of raw rows, of which there are `count`."""
-    drawn = rows.where(F.pmod(F.xxhash64("source", "file", "row"), F.lit(-(-count // SAMPLED))) == 0)
-    values = drawn.select("source", F.explode("values").alias("column", "value"))
+def columns(rows: DataFrame) -> Columns:
+    """The columns of raw rows."""
+    values = rows.select("source", F.explode("values").alias("column", "value"))
     named = values.where("column <> '' AND column NOT RLIKE '^[+][0-9]+$'")  # what a row has beyond its header
     number = F.when(F.trim("value") != "", F.expr("try_cast(value AS double) IS NOT NULL").cast("int"))
-    found: dict[str, dict[str, float | None]] = {}
-    for row in named.groupBy("source", "column").agg(F.avg(number).alias("numbers")).collect():
-        found.setdefault(row["source"], {})[row["column"]] = row["numbers"]
+    counted = named.groupBy("source", "column").agg(F.count("*").alias("rows"), F.avg(number).alias("numbers")).collect()
+    most = {row["source"]: 0 for row in counted}
+    for row in counted:
+        most[row["source"]] = max(most[row["source"]], row["rows"])
+    found: dict[str, dict[str, tuple[float, float | None]]] = {source: {} for source in most}
+    for row in counted:
+        found[row["source"]][row["column"]] = row["rows"] / most[row["source"]], row["numbers"]
     return found
 
 
@@ -38,24 +42,27 @@ def compared(then: Columns, now: Columns) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {"new columns": [], "vanished columns": [], "columns of another type": []}
     for source in sorted(then.keys() & now.keys()):
         before, after = then[source], now[source]
-        found["new columns"] += [f"{source}.{column}" for column in sorted(after.keys() - before.keys())]
-        found["vanished columns"] += [f"{source}.{column}" for column in sorted(before.keys() - after.keys())]
+        found["new columns"] += [f"{source}.{column}" for column in _common(after) if column not in before]
+        found["vanished columns"] += [f"{source}.{column}" for column in _common(before) if column not in after]
         for column in sorted(before.keys() & after.keys()):
-            shares = sorted(share for share in (before[column], after[column]) if share is not None)
+            shares = sorted(share for _, share in (before[column], after[column]) if share is not None)
             if len(shares) == 2 and shares[0] <= WORDS and shares[1] >= NUMBERS:
                 found["columns of another type"].append(f"{source}.{column}")
     return found
 
 
-def results(lake: Lake, night: Night, count: int, grade: Grade) -> list[Result]:
-    """The checks of the night's columns against those of the newest night before it; none where there is none."""
-    last: date | None = lake.read(RAW_ITEMS, F.col("snapshot_date") < F.lit(night.date)).agg(F.max("snapshot_date")).collect()[0][0]
+def _common(columns: Mapping[str, tuple[float, float | None]]) -> list[str]:
+    return sorted(column for column, (share, _) in columns.items() if share >= COMMON)
+
+
+def results(lake: Lake, night: Night, grade: Grade) -> list[Result]:
+    """The checks of the night's columns against those of the last published night; none where there is none."""
+    last = published.last(lake, night)
     if last is None:
         return []
-    before = lake.read(RAW_ITEMS, F.col("snapshot_date") == F.lit(last))
-    different = compared(columns(before, before.count()), columns(lake.read(RAW_ITEMS, night), count))
+    different = compared(columns(lake.read(RAW_ITEMS, last)), columns(lake.read(RAW_ITEMS, night)))
     return [
-        Result(f"{raw_items.TABLE}: {kind}", grade, not names, float(len(names)), "<= 0", _reason(names, last), WHOLE)
+        Result(f"{raw_items.TABLE}: {kind}", grade, not names, float(len(names)), "<= 0", _reason(names, last.date), WHOLE)
         for kind, names in different.items()
     ]
 

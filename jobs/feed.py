@@ -108,7 +108,7 @@ def rows(name: str, source: Source, file: str) -> Iterator[Row]:
         for values, fault in FORMATS[source.format](f"sources.{name}", source, file):
             number += 1
             yield Row(number, values, fault)
-        if not number:
+        if not number and source.mode == "full":  # else nothing has changed
             raise _FaultyFileError("it holds no row", AGAIN, above=True)
     except (_FaultyFileError, header.HeaderError, plaintext.BrokenTextError, OSError, EOFError, zlib.error) as error:
         raise _named(error, name, file, number + 1) from error
@@ -216,9 +216,10 @@ def _jsonl(key: str, source: Source, file: str) -> Iterator[Shape]:
 
 
 def _check_seen(key: str, source: Source, seen: dict[str, None]) -> None:
-    """Raises where no row held an id or a title; other values may be absent from a whole night."""
+    """Raises where no row held an id or a title; other values may be absent from a whole night, and of changes a title too."""
+    wanted = {"columns.id": source.columns.id} | ({"columns.title": source.columns.title} if source.mode == "full" else {})
     if seen:
-        header.check(key, {"id": source.columns.id, "title": source.columns.title}, list(seen))
+        header.check(key, wanted, list(seen))
 
 
 def _object_shape(element: dict[str, object], seen: dict[str, None]) -> Shape:
@@ -240,7 +241,7 @@ def _parquet(key: str, source: Source, file: str) -> Iterator[Shape]:
         try:
             opened = pq.ParquetFile(stored)
             names = opened.schema_arrow.names
-            header.check(key, source.columns.mapped(), names)
+            header.check(key, source.needed, names)
             for batch in opened.iter_batches(PARQUET_ROWS):
                 for fields in zip(*map(column_texts, batch.columns), strict=True):
                     yield {name: field for name, field in zip(names, fields, strict=True) if field is not None}, None

@@ -251,7 +251,6 @@ def met(
     weights: Vectors,
     queries: Rows,
     changed: npt.NDArray[np.bool_],
-    at_home: npt.NDArray[np.bool_],
     floors: Vectors,
     kept: int,
     labels: Positions | None,
@@ -259,7 +258,7 @@ def met(
 ) -> tuple[Positions, Vectors, Positions]:
     """What the queries (q,), ascending, meet when they are compared with all items.
 
-    Of each query the `kept` most similar of the items `at_home` (n,) and some more: positions (q, m) and similarities (q, m), falling; NONE
+    Of each query the `kept` most similar items and some more: positions (q, m) and similarities (q, m), falling; NONE
     and -inf where there are fewer. Of each item the `changed` (n,) queries that are no less similar than its floor, of floors (n,): (n, c)
     positions, the nearest first, `kept` and some more at most. With `labels` (n,) int32 only those of another label count.
     """
@@ -273,9 +272,11 @@ def met(
         found[np.arange(len(mine)), mine] = -np.inf
         if labels is not None:
             found[labels[mine][:, None] == labels] = -np.inf
-        query, item = np.nonzero((found >= floors) & changed[mine][:, None])
+        counts = (found >= floors) & changed[mine][:, None]
+        if width < len(mine) and np.count_nonzero(counts) > len(of) * width:  # where nothing is similar all are above the floors
+            counts &= found >= np.partition(found, -width, axis=0)[-width]
+        query, item = np.nonzero(counts)
         pairs.append((item, mine[query], found[query, item]))
-        found[:, ~at_home] = -np.inf
         near = np.argpartition(-found, most - 1, axis=1)[:, :most]
         value = np.take_along_axis(found, near, axis=1)
         order = np.lexsort((near, -value), axis=1)

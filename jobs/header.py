@@ -25,7 +25,7 @@ def names(key: str, source: Source, first: list[str] | csv_record.Unsplit) -> li
 
     `key` is the source's key in the settings: `sources.shop`.
     """
-    wanted = set(source.columns.mapped().values())
+    wanted = set(source.needed.values())
     if not (isinstance(first, list) and wanted <= set(first)):
         line = source.separator.join(first) if isinstance(first, list) else first.text
         for separator, written in SEPARATORS.items():
@@ -36,12 +36,12 @@ def names(key: str, source: Source, first: list[str] | csv_record.Unsplit) -> li
     if not isinstance(first, list):
         remedy = f"save it with a header of names and lines that end in LF or CRLF, or set {key}.separator and {key}.quote"
         raise HeaderError(f"the header cannot be split: “{first.text[:60].strip()}”", remedy)
-    check(key, source.columns.mapped(), first)
+    check(key, source.needed, first)
     return first
 
 
 def check(key: str, wanted: dict[str, str], columns: list[str]) -> None:
-    """Raises HeaderError where names repeat, or where a column of `wanted`, field of the program -> column, is missing."""
+    """Raises HeaderError where names repeat, or where a column of `wanted`, key below the source's -> column, is missing."""
     repeated = sorted({column for column in columns if column and columns.count(column) > 1})
     if repeated:
         found = f"the header names {', '.join(map(repr, repeated))} more than once"
@@ -57,4 +57,4 @@ def check(key: str, wanted: dict[str, str], columns: list[str]) -> None:
 def _remedy(key: str, field: str, column: str, columns: list[str]) -> str:
     alike = {other.casefold(): other for other in columns}
     nearest = difflib.get_close_matches(column.casefold(), list(alike), n=1, cutoff=0.7)
-    return f'set {key}.columns.{field} = "{alike[nearest[0]]}"' if nearest else f"set {key}.columns.{field} to the right one"
+    return f'set {key}.{field} = "{alike[nearest[0]]}"' if nearest else f"set {key}.{field} to the right one"

@@ -11,24 +11,23 @@ is made anew, by comparing its item with everything.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs import cells, fusion, neighbour_list, task
+from jobs import fusion, neighbour_list, task
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.nodes import few, nodes_of, with_most, with_vectors
 from jobs.settings import Neighbours
-from jobs.tables import AUDIT_RESULTS, NEIGHBOURS, STAGED_NEIGHBOURS
+from jobs.tables import STAGED_NEIGHBOURS
 
-SHARE = 0.1  # of the items: where more have to be compared with everything, to search for all lists is faster
+SHARE, MOST = 0.1, 20_000  # of the items, and of all: where more have to be compared with everything, a full search is faster
 FEWEST = 20_000  # items of a night that is worth it: the lists of fewer are found sooner than compared with the last night's
-PART_ROWS = 50_000  # nodes that one task compares with: beside them the changed ones are few
 COMPLETE = -2.0  # floor of a list that has all there is: below every similarity
 
 
@@ -48,33 +47,38 @@ def fingerprint(how: Neighbours, model_id: str, lexicon_id: str) -> str:
     return hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:12]
 
 
-def last_night(lake: Lake, night: Night, fingerprint: str) -> tuple[Night | None, str]:
-    """The published night before this one if this one can continue it, else why not."""
-    published = lake.read(NEIGHBOURS)
-    newest = published.where(F.col("snapshot_date") < F.lit(night.date)).agg(F.max("snapshot_date")).collect()[0][0]
-    if newest is None:
-        return None, "no night before it is published"
-    last = Night(newest, published.where(F.col("snapshot_date") == F.lit(newest)).select("run_id").head()["run_id"])  # type: ignore[index]
-    staged = lake.read(STAGED_NEIGHBOURS, last).select("run_id", "fingerprint").head()
-    if staged is None or staged["run_id"] != last.run_id or not audited(lake, last):
-        return None, f"the lists of {last.date} are not those that were published any more"
+def most(items: int) -> int:
+    """How many of the items may be compared with everything."""
+    return min(int(SHARE * items), MOST)
+
+
+def refusal(lake: Lake, last: Night, fingerprint: str, items_read: str) -> str | None:
+    """Why the night's lists cannot be continued, if they cannot. items_read: `checksum` of its items as they are now."""
+    staged = lake.read(STAGED_NEIGHBOURS, last).select("run_id", "fingerprint", "items_read").head()
+    if staged is None or staged["run_id"] != last.run_id or staged["items_read"] != items_read:
+        return f"items or lists of {last.date} are not those that were published any more"
     if staged["fingerprint"] != fingerprint:
-        return None, f"{last.date} was made with another encoder, lexicon or other settings"
-    return last, ""
+        return f"{last.date} was made with another encoder, lexicon or other settings"
+    return None
 
 
-def audited(lake: Lake, night: Night) -> bool:
-    """Whether the verdict on this run stands: where rows of its night have changed since, it is taken away."""
-    return not lake.read(AUDIT_RESULTS, night).where(night.of_this_run).where("check LIKE 'night:%'").isEmpty()
+def _print() -> Column:
+    return F.xxhash64("item_id", "block", "source", "content_hash", *fusion.READ)
 
 
-def between(then: DataFrame, now: DataFrame, most: int) -> tuple[list[str], list[str]]:
+def checksum(items: DataFrame) -> str:
+    """Of rows of `nodes.items_of`, in any order."""
+    return str(items.agg(F.sum(_print().cast("decimal(38,0)")).alias("sum")).collect()[0]["sum"])
+
+
+def between(then: DataFrame, now: DataFrame, most: int) -> tuple[list[str], list[str]] | None:
     """From items of `nodes.items_of` of two nights: ids of those that are new or read otherwise now, and of those that are not read as they
-    were. Some of them, where there are more than `most`."""
-    read = F.xxhash64("block", "source", "content_hash", *fusion.READ)
-    before, after = then.select("item_id", read.alias("before")), now.select("item_id", read.alias("after"))
+    were. None if there are more than `most`."""
+    before, after = then.select("item_id", _print().alias("before")), now.select("item_id", _print().alias("after"))
     unlike = before.join(after, "item_id", "full_outer").where("NOT (before <=> after)").limit(most + 1)
     rows = unlike.select("item_id", F.isnotnull("after").alias("changed"), F.isnotnull("before").alias("removed")).collect()
+    if len(rows) > most:
+        return None
     return [row["item_id"] for row in rows if row["changed"]], [row["item_id"] for row in rows if row["removed"]]
 
 
@@ -108,36 +112,14 @@ def changed_nodes(now: DataFrame, base: Base, ended: DataFrame, short: list[str]
     return nodes_of(items, F.max(F.isnotnull("changed")).alias("wanted"), flagged, F.min("floor").alias("floor"))
 
 
-def compared(
-    nodes: DataFrame, vectors: DataFrame, sizes: Mapping[str, int], search_of: Callable[[list[int]], task.Search], log: Any
-) -> DataFrame:
+def compared(nodes: DataFrame, vectors: DataFrame, plan: Mapping[str, int], search: task.Search, log: Any) -> DataFrame:
     """The PAIR rows of the wanted nodes, and of the others those of changed ones that come before their floor.
 
-    sizes: nodes of each block that has to be looked at; search_of: the search of cells, of which each has so much work.
+    plan: the cell of each block that has to be looked at.
     """
-    spark = nodes.sparkSession
-    small = {block: size for block, size in sizes.items() if size <= PART_ROWS}
-    plan = cells.packed(small, PART_ROWS, spark.sparkContext.defaultParallelism)
-    count = 1 + max(plan.values(), default=-1)
-    parts = dict.fromkeys(small, 1)
-    for block in sizes.keys() - small.keys():
-        plan[block], parts[block] = count, -(-sizes[block] // PART_ROWS)
-        count += parts[block]
-    work = [0] * count
-    for block, cell in plan.items():
-        for part in range(parts[block]):
-            work[cell + part] += sizes[block] // parts[block]
-    search = search_of(work)
-    listed = few(
-        spark, block=pa.array(plan, pa.string()), first=pa.array(plan.values(), pa.int32()), parts=pa.array([parts[b] for b in plan])
-    )
-    asked = few(spark, node=pa.array(search.asked, pa.string()), sampled=pa.array([True] * len(search.asked), pa.bool_()))
-    rows = with_vectors(nodes, vectors, "wanted", "changed", "floor").join(listed, "block").withColumn("node", F.element_at("members", 1))
-    own = F.expr("cast(first + pmod(xxhash64(node), parts) AS int)")
-    cells_of_node = F.expr("if(wanted OR sampled, sequence(first, cast(first + parts - 1 AS int)), array(own))")
-    placed = rows.join(asked, "node", "left").withColumn("own", own).withColumn("cell", F.explode(cells_of_node))
-    cut = placed.withColumn("home", F.expr("cell = own")).drop("node", "own", "first", "parts", "sampled")
-    packed = cut.repartitionById(count, "cell").mapInArrow(task.compare_cell(search, log), neighbour_list.PACKED)
+    listed = few(nodes.sparkSession, block=pa.array(plan, pa.string()), cell=pa.array(plan.values(), pa.int32()))
+    cut = with_vectors(nodes, vectors, "wanted", "changed", "floor").join(listed, "block")
+    packed = cut.repartitionById(len(search.threads), "cell").mapInArrow(task.compare_cell(search, log), neighbour_list.PACKED)
     return packed.repartitionById(search.parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
 
@@ -153,7 +135,7 @@ def merged(lists: DataFrame, met: DataFrame, replaced: DataFrame, base: Base, en
     new = met.join(replaced, "item_id", "left_semi").unionByName(
         met.join(replaced, "item_id", "left_anti").join(changed, F.col("neighbour_id") == F.col("name"), "left_semi")
     )
-    touched = F.broadcast(ended.where("lost").select("item_id").unionByName(new.select("item_id")).distinct())
+    touched = ended.where("lost").select("item_id").unionByName(new.select("item_id")).distinct()
     gone = few(spark, neighbour_id=pa.array(base.removed, pa.string()), gone=pa.array([True] * len(base.removed), pa.bool_()))
     both = (
         old.join(touched, "item_id", "left_semi")

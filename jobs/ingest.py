@@ -128,7 +128,7 @@ def table_of(spark: SparkSession, name: str, source: Source, date: datetime.date
         raise SourceError.at(name, shown, "it is a database, and no table is named", f"set sources.{name}.table")
     try:
         frame = _opened(spark, source, date)
-        header.check(f"sources.{name}", source.columns.mapped(), frame.columns)
+        header.check(f"sources.{name}", source.needed, frame.columns)
         values = _texts(frame).persist()
         content = F.sum(_hash(values).cast("decimal(38,0)"))
         buckets = values.groupBy(_bucket(values).alias("bucket")).agg(F.count("*").alias("rows"), content.alias("content")).collect()
@@ -231,6 +231,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             if last is None:
                 errors.append(error)
             else:
+                if source.mode == "changes":
+                    changes.refuse_gap(lake, night, name, source, last)
                 missing[name] = last
                 print(f"ingest: source {name!r} has sent nothing for {night.date}; its rows of {last} stand in", flush=True)
         except ShelfmatesError as error:
@@ -250,7 +252,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     for name, source in changing.items():
         frames.append(changes.whole(lake, night, name, source, file_rows(spark, [part for part in files if part.name == name])))
     rows = reduce(DataFrame.unionAll, frames).withColumn("snapshot_date", F.lit(night.date)).select(*RAW_ITEMS.column_names)
-    lake.delete(AUDIT_RESULTS, night, f"({night.of_this_run} OR {night.verdict})")  # new rows: no verdict on the old ones holds
+    lake.delete(AUDIT_RESULTS, night, f"({night.of_this_run} OR {night.verdict} OR check LIKE 'feeds:%')")  # of rows that are not any more
     try:
         lake.replace(RAW_ITEMS, rows, night, empty=True)  # it is not: each part was found to hold rows, and a look would read them again
     except PythonException as error:
@@ -263,7 +265,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             table.values.unpersist()
     shas: dict[str, frozenset[str]] = {}
     for part in parts:
-        if part.name not in missing:
+        if part.name not in missing and part.name not in changing:
             shas[part.name] = shas.get(part.name, frozenset()) | {part.sha256}
     unchanged = freshness.days_unchanged(lake, night, shas, settings.audit.unchanged_days_max)
     absent = {name: freshness.days_missing(lake, night, name, last) for name, last in missing.items()}

@@ -23,7 +23,7 @@ from pyspark.accumulators import AccumulatorParam
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cells, encoder, fusion, increment, lexicon, measure, neighbour_list, sample, script, task
+from jobs import cells, encoder, fusion, increment, lexicon, measure, neighbour_list, published, sample, script, task
 from jobs.errors import ContractError
 from jobs.increment import Base
 from jobs.lake import Lake
@@ -153,7 +153,7 @@ def pairs(
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
 
-def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str) -> DataFrame:
+def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str, items_read: str) -> DataFrame:
     """The rows of staged_neighbours of PAIR rows."""
     return found.select(
         F.lit(night.date).alias("snapshot_date"),
@@ -165,15 +165,16 @@ def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str) -> D
         F.lit(model_id).alias("model_id"),
         F.lit(night.run_id).alias("run_id"),
         F.lit(fingerprint).alias("fingerprint"),
+        F.lit(items_read).alias("items_read"),
     )
 
 
-def coverage(published: DataFrame, nodes: DataFrame, groups: list[Any], how: Neighbours) -> tuple[float, int]:
+def coverage(found: DataFrame, nodes: DataFrame, groups: list[Any], how: Neighbours) -> tuple[float, int]:
     """The share of items that have all the neighbours they could have, up to k, and the number of all pairs.
 
     groups: block, source and items of each group of nodes.
     """
-    items = published.groupBy("item_id").agg(F.count("*").alias("pairs"), F.count_if(F.col("rank") <= how.k).alias("found"))
+    items = found.groupBy("item_id").agg(F.count("*").alias("pairs"), F.count_if(F.col("rank") <= how.k).alias("found"))
     if any(most < how.k for *_, most in others(groups, how)):
         named = with_most(nodes, groups, how, how.k, "most").where(F.col("most") < how.k)
         items = items.join(named.select(F.explode("members").alias("item_id"), "most"), "item_id", "left").fillna(how.k, "most")
@@ -187,7 +188,7 @@ def coverage(published: DataFrame, nodes: DataFrame, groups: list[Any], how: Nei
 def recall(
     nodes: DataFrame,
     vectors: DataFrame,
-    published: DataFrame,
+    found: DataFrame,
     asked: list[Any],
     true: dict[str, sample.Vectors],
     reading: fusion.Reading,
@@ -198,7 +199,7 @@ def recall(
     The published pairs' similarities are computed anew here: a wrong one would not count, and a pair that may not be counts as a miss.
     """
     own = {row["item_id"]: row for row in asked}
-    top = published.where(F.col("rank") <= how.k).select("item_id", "neighbour_id")
+    top = found.where(F.col("rank") <= how.k).select("item_id", "neighbour_id")
     listed = top.join(few(nodes.sparkSession, item_id=list(own)), "item_id", "left_semi").collect()
     known = known_items(nodes, vectors, [*own, *(row["neighbour_id"] for row in listed)])
     neighbours: dict[str, list[str]] = {item_id: [] for item_id in own}
@@ -231,6 +232,13 @@ def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, d
     return fusion.Reading(weights, lexicon.Lexicon(newest["texts"], *counts), scripts, dimension), newest["lexicon_id"]
 
 
+def nodes_by_block(groups: list[Any]) -> Counter[str]:
+    found = Counter[str]()
+    for group in groups:
+        found[group["block"]] += group["nodes"]
+    return found
+
+
 @dataclass(frozen=True)
 class Work:
     """All that the night's lists are made of: `items` and `nodes` that have a text, the vectors, the groups of nodes, the sampled items;
@@ -249,10 +257,7 @@ class Work:
     @property
     def sizes(self) -> Counter[str]:
         """Nodes of each block."""
-        found = Counter[str]()
-        for group in self.groups:
-            found[group["block"]] += group["nodes"]
-        return found
+        return nodes_by_block(self.groups)
 
     def asked_of(self, blocks: Iterable[str]) -> dict[str, list[str]]:
         """The sampled items of the blocks, by node."""
@@ -286,20 +291,23 @@ def made_anew(work: Work, why: str) -> Made:
     return Made(found, log, true, figures, f"all anew: {why}")
 
 
-def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, total: int, fingerprint: str) -> tuple[Base | None, str]:
+def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, groups: list[Any], fingerprint: str) -> tuple[Base | None, str]:
     """The night whose lists can be brought up to date, else why there is none."""
+    total, sizes = sum(group["items"] for group in groups), nodes_by_block(groups)
     if not settings.neighbours.increments:
         return None, "as was asked for"
     if total < increment.FEWEST:
         return None, "so few items are searched sooner than compared with another night"
-    last, why = increment.last_night(lake, night, fingerprint)
+    if max(sizes.values()) > settings.neighbours.cell_rows:
+        return None, "a block is too large for one cell"
+    last = published.last(lake, night)
     if last is None:
+        return None, "no night before it is published"
+    then = spoken(lake, settings, last)
+    if why := increment.refusal(lake, last, fingerprint, increment.checksum(then)):
         return None, why
-    most = int(increment.SHARE * total)
-    changed, removed = increment.between(spoken(lake, settings, last), items, most)
-    if max(len(changed), len(removed)) > most:
-        return None, f"more than {increment.SHARE:.0%} of the items are not what they were on {last.date}"
-    return Base(last, changed, removed), ""
+    changes = increment.between(then, items, increment.most(total))
+    return (Base(last, *changes), "") if changes else (None, f"too many of the items are not what they were on {last.date}")
 
 
 def spoken(lake: Lake, settings: Settings, night: Night) -> DataFrame:
@@ -316,19 +324,20 @@ def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> M
     lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "rank", "neighbour_id", "similarity", *parts)
     groups_then = then.groupBy("block", "source").agg(F.count("*").alias("items")).collect()
     ended = increment.ends(lists, base, work.items, how, groups_then, work.groups).persist()
-    most = int(increment.SHARE * sum(group["items"] for group in work.groups))
+    most = increment.most(sum(group["items"] for group in work.groups))
     short = [row["item_id"] for row in ended.where("short").select("item_id").limit(most + 1).collect()]
     if len(base.changed) + len(short) > most:
         ended.unpersist()
-        return f"more than {increment.SHARE:.0%} of the lists have to be, since {base.night.date}"
+        return f"too many of the lists have lost their neighbours since {base.night.date}"
     nodes = increment.changed_nodes(work.items, base, ended, short).persist()
     blocks = {row["block"] for row in nodes.where("wanted").select("block").distinct().collect()} | {row["block"] for row in work.asked}
-    asked = work.asked_of(blocks)
-
-    def search_of(cells: list[int]) -> task.Search:
-        return task.Search(how, work.reading, 1, 1, len(cells), threads_of(spark, cells), len(cells), asked)
-
-    met = increment.compared(nodes, work.vectors, {block: work.sizes[block] for block in blocks}, search_of, log).persist()
+    sizes = {block: work.sizes[block] for block in blocks}
+    plan = cells.packed(sizes, how.cell_rows, spark.sparkContext.defaultParallelism)
+    loads = [0] * (1 + max(plan.values()))
+    for block, cell in plan.items():
+        loads[cell] += sizes[block]
+    search = task.Search(how, work.reading, 1, 1, len(loads), threads_of(spark, loads), len(loads), work.asked_of(blocks))
+    met = increment.compared(nodes, work.vectors, plan, search, log).persist()
     replaced = nodes.where("wanted").select(F.explode("members").alias("item_id"))
     found = increment.merged(lists, met, replaced, base, ended, kept)
     figures = {"increment": 1.0, "items_changed": len(base.changed), "items_removed": len(base.removed), "lists_refilled": len(short)}
@@ -336,20 +345,18 @@ def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> M
     return Made(found, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, nodes, met))
 
 
-def judged(work: Work, made: Made, published: DataFrame) -> dict[str, float]:
+def judged(work: Work, made: Made, found: DataFrame) -> dict[str, float]:
     """Recall and coverage of what was staged, and the cells it was found in."""
-    true, told = dict(made.true), {number: best for number, *_, best in made.log.value}  # a task that was run twice tells twice
-    for best in told.values():
-        for item, similarities in best.items():
-            both = np.concatenate([true.get(item, similarities[:0]), similarities])
-            true[item] = -np.sort(-both)[: work.how.k]
+    true = dict(made.true)
+    for *_, best in made.log.value:
+        true |= best
     if missed := {row["item_id"] for row in work.asked} - true.keys():
         raise ContractError(
             f"no cell has searched item {min(missed)}", "run neighbours again, and report it: this is a fault of the program"
         )
     (covered, kept), (figure, count) = at_once(
-        lambda: coverage(published, work.nodes, work.groups, work.how),
-        lambda: recall(work.nodes, work.vectors, published, work.asked, true, work.reading, work.how),
+        lambda: coverage(found, work.nodes, work.groups, work.how),
+        lambda: recall(work.nodes, work.vectors, found, work.asked, true, work.reading, work.how),
     )
     low, high = measure.wilson(figure, count)
     return {
@@ -387,9 +394,10 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         speaking = nodes.where(F.col("content_hash") != BLANK)
         items, decided = spoken(lake, settings, night), increment.fingerprint(how, model_id, lexicon_id)
         heard = [row for row in grouped if not row["blank"]]
-        asked, (base, why) = at_once(
+        asked, items_read, (base, why) = at_once(
             lambda: sampled(speaking, how.recall_sample, how.seed),
-            lambda: base_of(lake, settings, night, items, sum(row["items"] for row in heard), decided),
+            lambda: increment.checksum(items),
+            lambda: base_of(lake, settings, night, items, heard, decided),
         )
     work = Work(items, speaking, vectors, heard, asked, read_as, how, 1 - settings.audit.target_recall, decided)
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
@@ -397,7 +405,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     def figures_of(made: Made) -> dict[str, float]:
         print(f"neighbours: lists {made.note}", flush=True)
         with progress(spark, "neighbours", total, "items"):
-            rows = staged(made.pairs, night, model_id, decided)
+            rows = staged(made.pairs, night, model_id, decided, items_read)
             lake.replace(STAGED_NEIGHBOURS, rows, night, empty=True)  # coverage tells: a look would search twice
         figures = judged(work, made, lake.read(STAGED_NEIGHBOURS, night))
         for frame in made.cached:

@@ -48,8 +48,7 @@ def newest_published(lake: Lake) -> date:
 
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
-    if broken := holding(lake.read(AUDIT_RESULTS, night), night):
-        release(lake, night, broken)
+    broken = holding(lake.read(AUDIT_RESULTS, night), night)
     wanted = lake.read(STAGED_NEIGHBOURS, night).where(F.col("rank") <= settings.neighbours.k).select(*NEIGHBOURS.column_names).persist()
     by_run = {row["run_id"]: row["count"] for row in wanted.groupBy("run_id").count().collect()}
     if others := sorted(by_run.keys() - {night.run_id}):
@@ -57,6 +56,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             f"{night.date} was staged anew by run {others[0]} after run {night.run_id}",
             f"run `shelfmates audit publish --date {night.date} --run-id {others[0]}`",
         )
+    if broken:
+        release(lake, night, broken)
     note: dict[str, object] = {"settings": settings.fingerprint}
     lake.replace(NEIGHBOURS, wanted, night, note=note)
     wanted.unpersist()

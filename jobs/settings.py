@@ -83,10 +83,18 @@ class Source(_Section):
     columns: Columns
     attributes: tuple[str, ...] = ()  # further columns to keep, as patterns: "attr_*"
 
+    @property
+    def needed(self) -> dict[str, str]:
+        """Key below the source's own -> column that it names, of all that a file with a header has to have."""
+        deleted = {"deleted.column": self.deleted.column} if self.deleted else {}
+        return {f"columns.{field}": column for field, column in self.columns.mapped().items()} | deleted
+
     @model_validator(mode="after")
     def _changes_have_dates(self) -> Self:
         if self.mode == "changes" and (self.format in ("delta", "jdbc") or "{date}" not in self.path):
             raise ValueError("a feed of changes is read in the order of its nights: its path has to hold {date}, and lead to files")
+        if self.missing == "last" and self.format in ("delta", "jdbc"):
+            raise ValueError("'missing' is of files: a table that is not there is an error")
         if self.deleted and self.mode == "full":
             raise ValueError("a feed of the whole catalogue leaves out what is gone: 'deleted' is for mode = \"changes\"")
         return self
@@ -165,7 +173,7 @@ class Neighbours(_Section):
     across: Literal["source"] | None = None  # "source": only neighbours from other sources
     weights: Weights = Weights()
     cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: by estimate 12 kB each of 384 dimensions, and its time
-    increments: bool = True  # bring the last published night's lists up to date where little has changed; false: always make all anew
+    increments: bool = False  # bring the last published night's lists up to date where little has changed, instead of making all anew
     recall_sample: Annotated[int, Field(ge=1)] = 1000  # items checked against exact search every night
     seed: int = 0
 

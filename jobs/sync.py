@@ -8,7 +8,7 @@ write the version.
 
 import json
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS neighbours (
     item_id TEXT, rank INTEGER, neighbour_id TEXT NOT NULL, similarity REAL NOT NULL, parts TEXT NOT NULL, model_id TEXT NOT NULL,
     PRIMARY KEY (item_id, rank)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS synchronised (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS synchronised (table_id TEXT NOT NULL, version INTEGER NOT NULL);
 """
 GONE, COME = ("delete", "update_preimage"), ("insert", "update_postimage")  # kinds of change, as Delta names them
 
@@ -32,19 +32,12 @@ GONE, COME = ("delete", "update_preimage"), ("insert", "update_postimage")  # ki
 def sync(settings: Settings, store: Path) -> str:
     """Brings the store up to the newest version of the table; what was done, in a line. Raises ContractError where there is no table,
     SettingsError where the store cannot be written."""
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
     try:
-        table = DeltaTable(f"{settings.lake.root.rstrip('/')}/{CURRENT_NEIGHBOURS.name}")
-    except DeltaError as error:
-        raise ContractError(f"there is no table {CURRENT_NEIGHBOURS.name} under {settings.lake.root}", "publish a night first") from error
-    try:
-        with sqlite3.connect(store, isolation_level=None) as database:
+        with closing(sqlite3.connect(store, isolation_level=None)) as database:
             database.executescript(SCHEMA)
-            database.execute("BEGIN IMMEDIATE")
+            database.execute("BEGIN IMMEDIATE")  # from here on no other sync is at work
             try:
-                told = _brought_to(table.version(), table, database)
+                told = _brought_up(_table(settings), database)
             except BaseException:
                 database.execute("ROLLBACK")
                 raise
@@ -56,20 +49,31 @@ def sync(settings: Settings, store: Path) -> str:
         ) from error
 
 
-def _brought_to(newest: int, table: Any, database: sqlite3.Connection) -> str:
+def _table(settings: Settings) -> Any:
+    from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    row = database.execute("SELECT version FROM synchronised").fetchone()
-    if row is not None and row[0] == newest:
-        return f"sync: at version {newest} already"
+    try:
+        return DeltaTable(f"{settings.lake.root.rstrip('/')}/{CURRENT_NEIGHBOURS.name}")
+    except DeltaError as error:
+        raise ContractError(f"there is no table {CURRENT_NEIGHBOURS.name} under {settings.lake.root}", "publish a night first") from error
+
+
+def _brought_up(table: Any, database: sqlite3.Connection) -> str:
+    from deltalake.exceptions import DeltaError
+
+    newest, table_id = table.version(), str(table.metadata().id)
+    known = database.execute("SELECT version FROM synchronised WHERE table_id = ?", (table_id,)).fetchone()
+    if known is not None and known[0] >= newest:
+        return f"sync: at version {known[0]} already"
     changes = None
-    if row is not None:
+    if known is not None:
         with suppress(DeltaError, pa.ArrowInvalid):  # the changes since then are not kept any more
-            changes = pa.table(table.load_cdf(row[0] + 1, newest)).to_pylist()
+            changes = pa.table(table.load_cdf(known[0] + 1, newest)).to_pylist()
     gone = come = 0
     if changes is None:
         gone = database.execute("DELETE FROM neighbours").rowcount
-        come = _written(database, table.to_pyarrow_table().to_pylist())
+        come = sum(_written(database, batch.to_pylist()) for batch in table.to_pyarrow_dataset().to_batches())
     else:
         for _, of_version in groupby(sorted(changes, key=_version), _version):
             rows = list(of_version)
@@ -77,8 +81,8 @@ def _brought_to(newest: int, table: Any, database: sqlite3.Connection) -> str:
             gone += database.executemany("DELETE FROM neighbours WHERE item_id = ? AND rank = ?", keys).rowcount
             come += _written(database, [change for change in rows if change["_change_type"] in COME])
     database.execute("DELETE FROM synchronised")
-    database.execute("INSERT INTO synchronised VALUES (?)", (newest,))
-    since = "the whole table" if changes is None else f"since version {row[0]}"
+    database.execute("INSERT INTO synchronised VALUES (?, ?)", (table_id, newest))
+    since = "the whole table" if changes is None else f"since version {known[0]}"
     return f"sync: {come:,} rows written, {gone:,} taken out, at version {newest}, {since}"
 
 

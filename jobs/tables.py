@@ -128,9 +128,8 @@ STAGED_NEIGHBOURS = Table(
     "one directed pair of one night before its audit, k + slack an item; never read by users",
     (
         *_NEIGHBOUR,
-        Column(
-            "fingerprint", "string", "of the settings, the encoder and the lexicon that decide a list: nights of one continue each other"
-        ),
+        Column("fingerprint", "string", "of all but the items that decides a list: nights of one fingerprint continue each other"),
+        Column("items_read", "string", "checksum of the night's items as they were read for it"),
     ),
     key=("snapshot_date", "item_id", "rank"),
     partition=("snapshot_date",),

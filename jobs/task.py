@@ -34,7 +34,7 @@ Rows = npt.NDArray[np.int64]
 _READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
 NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
 CELL = f"cell int, {NODE}"
-CHANGED = f"{CELL}, home boolean, wanted boolean, changed boolean, floor float"  # see `compare_block`
+CHANGED = f"{CELL}, wanted boolean, changed boolean, floor float"  # see `compare_block`
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
 # nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
 # comparing all signatures.
@@ -267,37 +267,31 @@ def search_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Tab
 
 
 def compare_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Table, int, dict[str, Vectors]]":
-    """Of one block, or of a part of it, after some items have changed: the lists of the nodes that are `wanted`, by comparing them with all
-    nodes at `home`; of the other nodes at home those changed ones that are no less similar than their `floor`.
-
-    Beside the nodes at home, the rows have those wanted and those of sampled items from elsewhere in the block. Lists and true similarities
-    are those of `search_block`, as far as they are at home.
-    """
+    """Of one block, after some items have changed: the lists of the nodes that are `wanted`, by comparing them with all nodes; of others
+    those `changed` ones that are no less similar than their `floor`. Lists and true similarities as in `search_block`."""
     import pyarrow as pa
 
     of, weights, count = block.compared, search.reading.weights, len(block.compared)
-    flags = {name: block.rows[name].to_numpy() for name in ("home", "wanted", "changed")}
-    rows = block.rows.filter(block.rows["home"])
-    named = _Named.by(rows, block.kind[flags["home"]])
+    named = _Named.by(block.rows, block.kind)
+    flags = {name: block.rows[name].to_numpy() for name in ("wanted", "changed")}
+    wanted, changed = (np.isin(np.arange(count), block.kind[flag]) for flag in flags.values())
     asked, queries = _asked(block, search)
-    at_home, wanted, changed = (np.isin(np.arange(count), block.kind[flag]) for flag in flags.values())
     queries = np.union1d(queries, np.flatnonzero(wanted))
-    floors = np.full(count, np.inf, dtype=np.float32)
-    waiting = flags["home"] & ~flags["wanted"]
+    floors, waiting = np.full(count, np.inf, dtype=np.float32), ~flags["wanted"]
     np.minimum.at(floors, block.kind[waiting], block.rows["floor"].to_numpy()[waiting] - ROUNDING)
-    near, similarity, others = fusion.met(of, weights, queries, changed, at_home, floors, search.kept, block.labels, pool)
+    near, similarity, others = fusion.met(of, weights, queries, changed, floors, search.kept, block.labels, pool)
+    own = np.flatnonzero(wanted)  # all changed ones are among their nearest, as far as they can be in a list
     candidates = np.full((count, max(near.shape[1], others.shape[1])), NONE, dtype=np.int32)
     candidates[:, : others.shape[1]] = others
-    candidates[queries] = NONE
-    candidates[queries, : near.shape[1]] = near
-    listed = np.flatnonzero(candidates[:, 0] != NONE)
-    found = fusion.settled(of, weights, listed, candidates, search.kept, pool)
+    candidates[own] = NONE
+    candidates[own, : near.shape[1]] = near[np.searchsorted(queries, own)]
+    found = fusion.settled(of, weights, np.flatnonzero(candidates[:, 0] != NONE), candidates, search.kept, pool)
     best, true = near[:, : search.how.k], similarity[:, : search.how.k]
     if block.labels is None:
         found = _own_first(of, weights, queries, found, pool)
         best = np.column_stack([queries.astype(np.int32), best])
         true = np.column_stack([found.similarities[queries, 0], true])
-    told = flags["wanted"] | (flags["home"] & (found.positions[block.kind] != NONE).any(axis=1))
+    told = flags["wanted"] | (found.positions[block.kind] != NONE).any(axis=1)
     lists = named.lists(block.rows.filter(pa.array(told)), block.kind[told], found, search.kept + 1)
     return lists, 0, named.true(asked, queries, best, true, search.how.k)
 

@@ -133,7 +133,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     lake.replace(QUARANTINED_ITEMS, quarantined(raw, rows, settings), night, empty=True)
     rows.unpersist()
     results = verdict(raw_items.TABLE, raw_items.suite(rules.quarantine_max), figures)
-    results += drift.results(lake, night, int(sum(row["rows"] for row in figures)), rules.drift)
+    results += drift.results(lake, night, rules.drift)
     record(lake, night, results)
     refused = refusals(lake.read(QUARANTINED_ITEMS, night))
     try:

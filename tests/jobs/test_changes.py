@@ -90,6 +90,27 @@ def test_nights_of_changes_are_read_in_their_order(
     assert titles_of(lake, nights[2]).keys() == {"i0", "i1", "i2"}  # it is left alone
 
 
+def test_changes_that_came_late_are_not_lost(
+    spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], tmp_path: Path, night: Night
+) -> None:
+    """A night that was stood in for has to be run again once its feed is there."""
+    (tmp_path / "feeds").mkdir()
+    settings = settings_of(SHOP.replace('mode = "changes"', 'mode = "changes"\nmissing = "last"'))
+    for table in (RAW_ITEMS, AUDIT_RESULTS):
+        lake.create(table)
+    nights = [Night(night.date + timedelta(days=day), f"run {day}") for day in range(3)]
+    send(tmp_path, nights[0], [("i0", "Lamp", "update")])
+    ingest.run(spark, lake, settings, nights[0])
+    assert ingest.run(spark, lake, settings, nights[1]).note == "of an earlier night those of shop"
+    for n in (1, 2):
+        send(tmp_path, nights[n], [(f"i{n}", "Lamp", "update")])
+    with pytest.raises(TransientError, match="have not been read: 2026-01-06"):
+        ingest.run(spark, lake, settings, nights[2])
+    ingest.run(spark, lake, settings, Night(nights[1].date, "again"))
+    ingest.run(spark, lake, settings, nights[2])
+    assert titles_of(lake, nights[2]).keys() == {"i0", "i1", "i2"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

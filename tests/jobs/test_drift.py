@@ -8,7 +8,7 @@ import pytest
 from jobs import drift
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.tables import RAW_ITEMS
+from jobs.tables import NEIGHBOURS, RAW_ITEMS
 from tests.rows import in_order
 
 if TYPE_CHECKING:
@@ -32,12 +32,16 @@ def raw(night: Night, source: str, values: list[dict[str, str]]) -> list[tuple[o
 def test_what_has_become_of_the_columns(
     spark: "SparkSession", lake: Lake, night: Night, then: dict[str, str], now: dict[str, str], different: tuple[list[str], ...]
 ) -> None:
-    before, rows = Night(night.date - timedelta(days=2), "test"), 5
-    lake.create(RAW_ITEMS)
-    lake.append(RAW_ITEMS, lake.frame(RAW_ITEMS, raw(before, "shop", [then] * rows)), before)
-    assert drift.results(lake, before, rows, "warn") == []
-    lake.append(RAW_ITEMS, lake.frame(RAW_ITEMS, [*raw(night, "shop", [now] * rows), *raw(night, "new", [{"id": "1"}])]), night)
-    found = drift.results(lake, night, rows, "fail")
+    before, held = (Night(night.date - timedelta(days=days), "test") for days in (2, 1))
+    for table in (RAW_ITEMS, NEIGHBOURS):
+        lake.create(table)
+    lake.append(RAW_ITEMS, lake.frame(RAW_ITEMS, raw(before, "shop", [then] * 5)), before)
+    assert drift.results(lake, before, "warn") == []
+    pair = {"snapshot_date": before.date, "item_id": "1", "rank": 1, "neighbour_id": "2", "similarity": 0.5, "parts": {}, "model_id": "m"}
+    lake.append(NEIGHBOURS, lake.frame(NEIGHBOURS, [in_order(NEIGHBOURS, pair | {"run_id": "test"})]), before)
+    for later in (held, night):  # a night that was not published is no yardstick
+        lake.append(RAW_ITEMS, lake.frame(RAW_ITEMS, [*raw(later, "shop", [now] * 5), *raw(later, "new", [{"id": "1"}])]), later)
+    found = drift.results(lake, night, "fail")
     assert [result.check for result in found] == [
         "raw_items: new columns",
         "raw_items: vanished columns",

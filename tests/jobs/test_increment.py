@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from jobs import encoder, increment, neighbours, publish, weigh
+from jobs import encoder, fusion, increment, neighbours, publish, weigh
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings
@@ -24,7 +24,7 @@ from tests.rows import clean_item
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-HISTORIES, SIZE = 200, 14
+HISTORIES, SIZE = 200, 12
 WORDS = ("red", "blue", "steel", "oak", "shoe", "lamp", "desk", "pen", "7x", "B-200", "5l", "XL", "茶", "кофе")
 TABLES = (CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, STAGED_NEIGHBOURS, NEIGHBOURS, CURRENT_NEIGHBOURS, AUDIT_RESULTS)
 SHOP = MINIMAL.replace('title = "title"', 'title = "title", brand = "brand", price = "price"')
@@ -43,7 +43,9 @@ def lake_in(spark: "SparkSession", folder: Path) -> Lake:
 
 @pytest.fixture
 def settings(settings_of: Callable[[str], Settings], tiny_model: Path) -> Callable[[str], Settings]:
-    return lambda how: settings_of(f'{SHOP}[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\n{how}\n')
+    return lambda how: settings_of(
+        f'{SHOP}[embed]\nmodel = "{tiny_model}"\n[neighbours]\nk = 3\nslack = 2\nrecall_sample = 300\nincrements = true\n{how}\n'
+    )
 
 
 def random_item(random: np.random.Generator, block: str) -> dict[str, Any]:
@@ -113,15 +115,14 @@ def anew(settings: Settings) -> Settings:
 
 @pytest.mark.parametrize(
     ("how", "nights"),
-    [('block_by = ["brand"]\nweights = { price = 1 }', 3), (f'block_by = ["brand"]\nacross = "source"\n{SOURCES}', 2)],
+    [('block_by = ["brand"]\nweights = { price = 1 }', 2), (f'block_by = ["brand"]\nacross = "source"\n{SOURCES}', 2)],
     ids=["all channels", "between sources"],
 )
 def test_random_histories_give_the_lists_of_a_full_build(
     spark: "SparkSession", tmp_path: Path, settings: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch, how: str, nights: int
 ) -> None:
-    monkeypatch.setattr(increment, "SHARE", 9.0)  # however much has changed
+    monkeypatch.setattr(increment, "most", lambda items: 9 * items)  # however much has changed
     monkeypatch.setattr(increment, "FEWEST", 0)
-    monkeypatch.setattr(increment, "PART_ROWS", 40)  # some blocks are cut, others share a cell
     random, number = np.random.default_rng(11), iter(range(10**6))
 
     def names() -> str:
@@ -137,4 +138,43 @@ def test_random_histories_give_the_lists_of_a_full_build(
         counts = stage(grown, settings(how), night, items)
         assert counts.figures["increment"] == float(n > 0), counts.note
     assert stage(rebuilt, anew(settings(how)), night, items).figures["increment"] == 0
-    assert published(grown, night) == published(rebuilt, night)
+    mine, theirs = published(grown, night), published(rebuilt, night)
+    assert [pair for pair in zip(mine, theirs, strict=False) if pair[0] != pair[1]] == []
+    assert len(mine) == len(theirs)
+
+
+def read_of(items: dict[str, str]) -> Callable[["SparkSession"], Any]:
+    """Rows of `nodes.items_of` of ids and titles."""
+    read = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
+    columns = f"item_id string, block string, source string, content_hash string, {read}"
+    return lambda spark: spark.createDataFrame([(i, "", "", title, title, title, 0.0, "", "") for i, title in items.items()], columns)
+
+
+def test_what_differs_between_two_nights(spark: "SparkSession") -> None:
+    then, now = read_of({"a": "Lamp", "b": "Desk", "c": "Pen"})(spark), read_of({"a": "Lamp", "b": "Sofa", "d": "Car"})(spark)
+    changed, removed = increment.between(then, now, 3) or ([], [])
+    assert (sorted(changed), sorted(removed)) == (["b", "d"], ["b", "c"])
+    assert increment.between(then, now, 2) is None  # two are new or changed, two gone or changed, three in all
+    assert increment.checksum(then) == increment.checksum(then.orderBy("title"))
+    assert increment.checksum(then) != increment.checksum(now)
+
+
+def test_why_a_night_makes_all_lists_anew(
+    spark: "SparkSession", tmp_path: Path, settings: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few items; nothing published; other settings; other items in the night before than it was made of; too much changed; no recall."""
+    random, lake = np.random.default_rng(3), lake_in(spark, tmp_path / "lake")
+    items = {f"i{n:02}": random_item(random, "block") for n in range(30)}
+    nights = [Night(START + timedelta(days=day), "test") for day in range(9)]
+    assert "so few items" in stage(lake, settings(""), nights[0], items).note
+    monkeypatch.setattr(increment, "FEWEST", 0)
+    assert "up to date since 2026-01-01: 0 items" in stage(lake, settings(""), nights[1], items).note
+    other = settings("weights = { price = 1 }")
+    assert "2026-01-02 was made with another encoder, lexicon or other settings" in stage(lake, other, nights[2], items).note
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(nights[2], "i00", "Lamp")]), nights[2])
+    assert "items or lists of 2026-01-03 are not those that were published any more" in stage(lake, other, nights[3], items).note
+    fewer = {name: items[name] for name in list(items)[:20]}
+    assert "too many of the items are not what they were on 2026-01-04" in stage(lake, other, nights[4], fewer).note
+    assert "as was asked for" in stage(lake, anew(other), nights[5], fewer).note
+    monkeypatch.setattr(neighbours, "recall", lambda *work: (0.5, 20))
+    assert "all anew: brought up to date they had a recall of 0.500" in stage(lake, other, nights[6], fewer).note

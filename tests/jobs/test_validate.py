@@ -12,7 +12,7 @@ from jobs.errors import HeldError, SettingsError, ToolchainError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import RowRule, Settings
-from jobs.tables import AUDIT_RESULTS, QUARANTINED_ITEMS, RAW_ITEMS
+from jobs.tables import AUDIT_RESULTS, NEIGHBOURS, QUARANTINED_ITEMS, RAW_ITEMS
 from tests import cases
 from tests.conftest import MINIMAL
 
@@ -34,7 +34,7 @@ Validate = Callable[[str, list[dict[str, str]]], Counts]
 @pytest.fixture
 def run(spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night) -> Validate:
     """Runs the stage on a lake that holds the rows of one shop."""
-    for table in (RAW_ITEMS, QUARANTINED_ITEMS, AUDIT_RESULTS):
+    for table in (RAW_ITEMS, QUARANTINED_ITEMS, NEIGHBOURS, AUDIT_RESULTS):
         lake.create(table)
 
     def of(text: str, rows: list[dict[str, str]]) -> Counts:
@@ -110,7 +110,7 @@ def test_a_rule_that_breaks_on_a_value_is_told(run: Validate) -> None:
 def test_a_page_that_cannot_be_written_leaves_the_tables_and_names_the_setting(
     spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], night: Night
 ) -> None:
-    for table in (RAW_ITEMS, QUARANTINED_ITEMS, AUDIT_RESULTS):
+    for table in (RAW_ITEMS, QUARANTINED_ITEMS, NEIGHBOURS, AUDIT_RESULTS):
         lake.create(table)
     lake.replace(RAW_ITEMS, lake.frame(RAW_ITEMS, [(night.date, "shop", "a.csv", 1, "0", None, {"id": "1", "title": "Lamp"})]), night)
     settings = settings_of(MINIMAL + '[validate]\ndocs = "s3a://key:dark/matter@bucket/docs"\n')
