@@ -55,10 +55,10 @@ def most(items: int) -> int:
 def refusal(lake: Lake, last: Night, fingerprint: str, items_read: str) -> str | None:
     """Why the night's lists cannot be continued, if they cannot. items_read: `checksum` of its items as they are now."""
     staged = lake.read(STAGED_NEIGHBOURS, last).select("run_id", "fingerprint", "items_read").head()
+    if staged is not None and staged["fingerprint"] != fingerprint:
+        return f"{last.date} was made with another encoder, lexicon or other settings"
     if staged is None or staged["run_id"] != last.run_id or staged["items_read"] != items_read:
         return f"items or lists of {last.date} are not those that were published any more"
-    if staged["fingerprint"] != fingerprint:
-        return f"{last.date} was made with another encoder, lexicon or other settings"
     return None
 
 
