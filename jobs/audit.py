@@ -1,7 +1,7 @@
 """Checks the staged night against its bounds, writes every figure to `audit_results`, and only then fails if one graded fail is broken.
 
-What validate found of the source rows and what neighbours measured stands in `audit_results` already, under the same run: a run that
-lacks it has skipped a stage, and is held. Recall and coverage are judged here, so that a loosened bound needs no new search.
+What ingest and validate found of the feeds and what neighbours measured stands in `audit_results` already, under the same run: a run that
+lacks it has skipped a stage, and is held. Ages, recall and coverage are judged here, so that a loosened bound needs no new search.
 """
 
 from collections.abc import Mapping, Sequence

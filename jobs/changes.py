@@ -49,7 +49,7 @@ def refuse_gap(lake: Lake, night: Night, name: str, source: Source, last: dateti
 
 
 def _id(source: Source) -> Column:
-    text = F.regexp_replace(F.col("values")[source.columns.id], r"^[\\s\\p{Z}]+|[\\s\\p{Z}]+$", "")
+    text = F.regexp_replace(F.col("values")[source.columns.id], r"^[\s\p{Z}]+|[\s\p{Z}]+$", "")
     return F.when(text != "", text)
 
 

@@ -1,4 +1,4 @@
-"""What has become of the columns of a night's feeds, against the night before: new ones, vanished ones, numbers that became words.
+"""What has become of the columns of a night's feeds since the last published one: new and vanished ones, numbers that became words.
 
 What a column holds decides what it is, not what its source calls its type.
 """

@@ -222,6 +222,14 @@ def swept(of: Items, weights: Vectors, rows: Rows, near: Near, labels: Positions
     return settled(of, weights, rows, candidates, lists.shape[1], pool)
 
 
+def _highest(similarities: Vectors, count: int) -> tuple[Rows, Vectors]:
+    """Positions (r, count) and values of the highest of each row, falling, equal ones in the order of their positions."""
+    near = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
+    value = np.take_along_axis(similarities, near, axis=1)
+    order = np.lexsort((near, -value), axis=1)
+    return np.take_along_axis(near, order, axis=1), np.take_along_axis(value, order, axis=1)
+
+
 def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Positions | None, pool: "Workers") -> tuple[Positions, Vectors]:
     """Positions (r, k) and similarities (r, k) of the k most similar of each of the rows among all others, by comparing all of them: the
     truth that a search is measured by. With `labels` (n,) int32 only those of another label count. Where there are fewer, NONE and -inf.
@@ -235,10 +243,7 @@ def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Position
         found[np.arange(len(mine)), mine] = -np.inf
         if labels is not None:
             found[labels[mine][:, None] == labels] = -np.inf
-        near = np.argpartition(-found, most - 1, axis=1)[:, :most]
-        value = np.take_along_axis(found, near, axis=1)
-        order = np.lexsort((near, -value), axis=1)
-        value, near = np.take_along_axis(value, order, axis=1), np.take_along_axis(near, order, axis=1)
+        near, value = _highest(found, most)
         similarities[start : start + len(mine), :most] = value
         positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
 
@@ -277,10 +282,7 @@ def met(
             counts &= found >= np.partition(found, -width, axis=0)[-width]
         query, item = np.nonzero(counts)
         pairs.append((item, mine[query], found[query, item]))
-        near = np.argpartition(-found, most - 1, axis=1)[:, :most]
-        value = np.take_along_axis(found, near, axis=1)
-        order = np.lexsort((near, -value), axis=1)
-        value, near = np.take_along_axis(value, order, axis=1), np.take_along_axis(near, order, axis=1)
+        near, value = _highest(found, most)
         similarities[start : start + len(mine), :most] = value
         positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
 

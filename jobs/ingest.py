@@ -215,22 +215,24 @@ def _raise_together(errors: list[ShelfmatesError]) -> None:
     raise type(last)("\n".join([*others, last.found]), last.remedy)
 
 
-def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
+def arrived(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> tuple[list[Part], list[Table], dict[str, datetime.date]]:
+    """The files and tables of the night; of sources that have sent nothing, the nights whose rows stand in. Raises one error for all
+    sources that cannot be read."""
     files: list[Part] = []
     tables: list[Table] = []
-    missing: dict[str, datetime.date] = {}  # source that has sent nothing tonight, and the night whose rows stand in
+    missing: dict[str, datetime.date] = {}
     errors: list[ShelfmatesError] = []
     for name, source in settings.sources.items():
         try:
-            if source.format in feed.FORMATS:
-                files += [Part(name, source, file) for file in feed.files(name, source, night.date)]
-            else:
+            if source.format not in feed.FORMATS:
                 tables.append(table_of(spark, name, source, night.date))
-        except feed.AbsentError as error:
-            last = freshness.last_night(lake, night, name) if source.missing == "last" else None
-            if last is None:
-                errors.append(error)
-            else:
+                continue
+            try:
+                files += [Part(name, source, file) for file in feed.files(name, source, night.date)]
+            except feed.AbsentError:
+                last = freshness.last_night(lake, night, name) if source.missing == "last" else None
+                if last is None:
+                    raise
                 if source.mode == "changes":
                     changes.refuse_gap(lake, night, name, source, last)
                 missing[name] = last
@@ -238,6 +240,21 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         except ShelfmatesError as error:
             errors.append(error)
     _raise_together(errors)
+    return files, tables, missing
+
+
+def ages(lake: Lake, settings: Settings, night: Night, parts: list[Part], missing: dict[str, datetime.date]) -> list[tuple[object, ...]]:
+    """The rows of audit_results on how old the feeds are. parts: what has come of whole catalogues."""
+    fingerprints: dict[str, frozenset[str]] = {}
+    for part in parts:
+        fingerprints[part.name] = fingerprints.get(part.name, frozenset()) | {part.sha256}
+    unchanged = freshness.days_unchanged(lake, night, fingerprints, settings.audit.unchanged_days_max)
+    absent = {name: freshness.days_missing(lake, night, name, last) for name, last in missing.items()}
+    return freshness.judged(unchanged, absent, settings.audit, night)
+
+
+def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
+    files, tables, missing = arrived(spark, lake, settings, night)
     files = checked(spark, files) if files else []
     changing = {part.name: part.source for part in files if part.source.mode == "changes"}
     old = {name: freshness.rows_of(lake, name, last).drop("snapshot_date") for name, last in missing.items()}
@@ -263,14 +280,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     finally:
         for table in tables:
             table.values.unpersist()
-    shas: dict[str, frozenset[str]] = {}
-    for part in parts:
-        if part.name not in missing and part.name not in changing:
-            shas[part.name] = shas.get(part.name, frozenset()) | {part.sha256}
-    unchanged = freshness.days_unchanged(lake, night, shas, settings.audit.unchanged_days_max)
-    absent = {name: freshness.days_missing(lake, night, name, last) for name, last in missing.items()}
-    checks = freshness.judged(unchanged, absent, settings.audit, night)
-    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, checks), night)
+    whole = [part for part in parts if part.name not in missing and part.name not in changing]
+    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, ages(lake, settings, night, whole, missing)), night)
     return counts(lake, night, parts, sorted(missing), sorted(changing))
 
 

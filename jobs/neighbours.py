@@ -28,7 +28,8 @@ from jobs.errors import ContractError
 from jobs.increment import Base
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.nodes import BLANK, counted, few, items_of, known_items, nodes_of, others, read, sampled, with_most, with_vectors
+from jobs.nodes import BLANK, counted, few, items_of, known_items, nodes_of, read, sampled, with_vectors
+from jobs.recall import coverage, nearest_of_sample, recall
 from jobs.session import at_once, progress, readied
 from jobs.settings import Neighbours, Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
@@ -39,18 +40,6 @@ SKETCH_MISSES, SEARCH_MISSES, COVER_MISSES = 0.3, 0.6, 0.8
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
 COVER_ASKED = 500  # of these, whose true neighbours tell how far its cells have to overlap; others tell the recall
-
-
-def nearest_of_sample(
-    nodes: DataFrame, vectors: DataFrame, rows: list[Any], own: fusion.Items, reading: fusion.Reading, how: Neighbours
-) -> list[tuple[sample.Names, sample.Vectors]]:
-    """Of each sampled item the nodes and the similarities of its true k nearest, by comparing it with every node."""
-    ids, node, block, source = (np.array([row[name] for row in rows], dtype=object) for name in ("item_id", "node", "block", "source"))
-    asked = sample.Sample(ids, node, block, source, own, reading.weights, across=bool(how.across))
-    once = with_vectors(nodes, vectors).dropDuplicates(["block", "source", "key"])
-    found = once.mapInArrow(task.compared(asked, reading, how.k), task.TRUE).toPandas()
-    near = sample.Nearest(*(found[name].to_numpy() for name in ("item", "node", "similarity", "copies")))
-    return [near.of(i, how.k) for i in range(len(rows))]
 
 
 def cover_of(
@@ -169,55 +158,6 @@ def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str, item
     )
 
 
-def coverage(found: DataFrame, nodes: DataFrame, groups: list[Any], how: Neighbours) -> tuple[float, int]:
-    """The share of items that have all the neighbours they could have, up to k, and the number of all pairs.
-
-    groups: block, source and items of each group of nodes.
-    """
-    items = found.groupBy("item_id").agg(F.count("*").alias("pairs"), F.count_if(F.col("rank") <= how.k).alias("found"))
-    if any(most < how.k for *_, most in others(groups, how)):
-        named = with_most(nodes, groups, how, how.k, "most").where(F.col("most") < how.k)
-        items = items.join(named.select(F.explode("members").alias("item_id"), "most"), "item_id", "left").fillna(how.k, "most")
-    else:
-        items = items.withColumn("most", F.lit(how.k))
-    row = items.agg(F.count_if(F.col("found") >= F.col("most")).alias("complete"), F.sum("pairs").alias("pairs")).collect()[0]
-    alone = sum(group["items"] for group, (*_, most) in zip(groups, others(groups, how), strict=True) if not most)
-    return (row["complete"] + alone) / max(1, sum(group["items"] for group in groups)), row["pairs"] or 0
-
-
-def recall(
-    nodes: DataFrame,
-    vectors: DataFrame,
-    found: DataFrame,
-    asked: list[Any],
-    true: dict[str, sample.Vectors],
-    reading: fusion.Reading,
-    how: Neighbours,
-) -> tuple[float, int]:
-    """Mean recall@k of the sampled items, and the number of them it was taken from: those that have anything to be matched with.
-
-    The published pairs' similarities are computed anew here: a wrong one would not count, and a pair that may not be counts as a miss.
-    """
-    own = {row["item_id"]: row for row in asked}
-    top = found.where(F.col("rank") <= how.k).select("item_id", "neighbour_id")
-    listed = top.join(few(nodes.sparkSession, item_id=list(own)), "item_id", "left_semi").collect()
-    known = known_items(nodes, vectors, [*own, *(row["neighbour_id"] for row in listed)])
-    neighbours: dict[str, list[str]] = {item_id: [] for item_id in own}
-    for item_id, neighbour_id in listed:
-        mine, other = known[item_id], known.get(neighbour_id)
-        if other is not None and other["block"] == mine["block"] and not (how.across and other["source"] == mine["source"]):
-            neighbours[item_id].append(neighbour_id)
-    place = {item_id: row for row, item_id in enumerate(known)}
-    every = read(list(known.values()), reading)
-    of_item: dict[str, sample.Vectors] = {}
-    for item_id, theirs in neighbours.items():
-        near = every[np.array([place[name] for name in theirs], dtype=np.int64)]
-        of_item[item_id] = fusion.compared(every[np.array([place[item_id]])], near, reading.weights)[0]
-    recalls = measure.recall_of_items(list(of_item.values()), [true[item_id] for item_id in of_item], how.k)
-    counted = recalls[~np.isnan(recalls)]
-    return (float(counted.mean()) if len(counted) else 1.0), len(counted)
-
-
 def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, dimension: int) -> tuple[fusion.Reading, str]:
     """How the night's items are read, and the lexicon's id. Raises ContractError if no lexicon has been counted that fits them."""
     weights = np.array(settings.neighbours.weights.scaled, dtype=np.float32)
@@ -241,8 +181,8 @@ def nodes_by_block(groups: list[Any]) -> Counter[str]:
 
 @dataclass(frozen=True)
 class Work:
-    """All that the night's lists are made of: `items` and `nodes` that have a text, the vectors, the groups of nodes, the sampled items;
-    how they are read, and the fingerprint of that."""
+    """All that the night's lists are made of: `items` and `nodes` that have a text, the vectors, the groups of nodes, the sampled items,
+    and how they are read."""
 
     items: DataFrame
     nodes: DataFrame
@@ -252,7 +192,6 @@ class Work:
     reading: fusion.Reading
     how: Neighbours
     misses: float
-    fingerprint: str
 
     @property
     def sizes(self) -> Counter[str]:
@@ -399,7 +338,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             lambda: increment.checksum(items),
             lambda: base_of(lake, settings, night, items, heard, decided),
         )
-    work = Work(items, speaking, vectors, heard, asked, read_as, how, 1 - settings.audit.target_recall, decided)
+    work = Work(items, speaking, vectors, heard, asked, read_as, how, 1 - settings.audit.target_recall)
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
 
     def figures_of(made: Made) -> dict[str, float]:

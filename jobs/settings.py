@@ -90,7 +90,7 @@ class Source(_Section):
         return {f"columns.{field}": column for field, column in self.columns.mapped().items()} | deleted
 
     @model_validator(mode="after")
-    def _changes_have_dates(self) -> Self:
+    def _feeds_that_can_be(self) -> Self:
         if self.mode == "changes" and (self.format in ("delta", "jdbc") or "{date}" not in self.path):
             raise ValueError("a feed of changes is read in the order of its nights: its path has to hold {date}, and lead to files")
         if self.missing == "last" and self.format in ("delta", "jdbc"):
@@ -115,7 +115,7 @@ class Validate(_Section):
     rules: tuple[RowRule, ...] = ()
     quarantine_max: Share = 0.5  # of a source's rows; above it the whole feed is suspect and the night is held
     drift: Literal["warn", "fail"] = (
-        "warn"  # columns that are new, gone or of another type since the night before: told, or the night is held
+        "warn"  # columns new, gone or of another type since the last published night: told, or they hold the night
     )
     docs: str = "build/data_docs"  # folder of the Data Docs page
 

@@ -38,7 +38,7 @@ SHARES = (0.001, 0.01, 0.1, 0.5)
 def settings_of(folder: Path, rows: int, change: float) -> Settings:
     """Two nights of a generated catalogue of which this share of products differs."""
     generate(folder, rows, 2, START, change=change)
-    return settings_file.load(folder / "shelfmates.toml", environment={})
+    return settings_file.load(folder / "shelfmates.toml", environment={"SHELFMATES__NEIGHBOURS__INCREMENTS": "true"})
 
 
 def worked(lake: Lake, settings: Settings, night: Night) -> dict[str, tuple[float, Counts]]:

@@ -57,7 +57,7 @@ def test_random_changes_make_the_catalogue_that_a_dictionary_has(
         one = Night(night.date + timedelta(days=day), "test")
         changes: list[Change] = []
         for n in range(25):
-            item = f"i{random.integers(0, 30)}"
+            item = f"{random.choice(list('spZ'))}{random.integers(0, 10)}s"  # letters that name kinds of space in a pattern
             if random.random() < 0.3 and day:
                 changes.append((item, "", str(random.choice(["delete", "D"]))))
                 expected.pop(item, None)
@@ -69,6 +69,13 @@ def test_random_changes_make_the_catalogue_that_a_dictionary_has(
         assert (counts.rows_in, counts.rows_out) == (25, len(expected))
         assert titles_of(lake, one) == expected
     assert ingest.run(spark, lake, settings, one).rows_out == len(expected)  # a night that is run again
+    item, title = next(iter(expected.items()))
+    quiet, spaced = (Night(night.date + timedelta(days=day), "test") for day in (4, 5))
+    send(tmp_path, quiet, [])
+    assert ingest.run(spark, lake, settings, quiet).rows_in == 0
+    assert titles_of(lake, quiet) == expected
+    send(tmp_path, spaced, [(f"\t{item} ", title, "update")])  # white space around an id is not part of it
+    assert ingest.run(spark, lake, settings, spaced).rows_out == len(expected)
 
 
 def test_nights_of_changes_are_read_in_their_order(

@@ -177,5 +177,6 @@ def test_why_a_night_makes_all_lists_anew(
     fewer = {name: items[name] for name in list(items)[:20]}
     assert "too many of the items are not what they were on 2026-01-04" in stage(lake, other, nights[4], fewer).note
     assert "as was asked for" in stage(lake, anew(other), nights[5], fewer).note
-    monkeypatch.setattr(neighbours, "recall", lambda *work: (0.5, 20))
+    measured = iter([(0.5, 20), (1.0, 20)])  # of the lists that are brought up to date, and of those made anew
+    monkeypatch.setattr(neighbours, "recall", lambda *work: next(measured))
     assert "all anew: brought up to date they had a recall of 0.500" in stage(lake, other, nights[6], fewer).note
