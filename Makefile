@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench-embed bench-increments bench-neighbours bench-quality airflow clean
+.PHONY: help setup demo test bench-embed bench-increments bench-neighbours bench-quality kill-test airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -18,7 +18,7 @@ DEMO := build/demo
 DEMO_NIGHTS := 2026-11-20 2026-11-21
 SETTINGS ?= shelfmates.toml
 
-BENCH_OPTIONS = $(foreach name,DATA ITEMS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+OPTIONS = $(foreach name,DATA ITEMS KILLS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 
 MIGRATED = $(AIRFLOW_HOME)/migrated
 
@@ -81,17 +81,20 @@ test: setup ## style, types and tests
 
 bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
 	@$(UV) sync --quiet --frozen --inexact --group bench-embed
-	@.venv/bin/python -m tests.benchmarks.embed $(BENCH_OPTIONS)
+	@.venv/bin/python -m tests.benchmarks.embed $(OPTIONS)
 
 bench-increments: setup ## what a night costs of which little has changed, beside a full build (ROWS)
-	@.venv/bin/python -m tests.benchmarks.increments $(BENCH_OPTIONS)
+	@.venv/bin/python -m tests.benchmarks.increments $(OPTIONS)
 
 bench-quality: setup ## whether the neighbours are right: known pairs found, by meaning, by spelling, and fused (DATA, ROWS)
-	@.venv/bin/python -m tests.benchmarks.quality $(BENCH_OPTIONS)
+	@.venv/bin/python -m tests.benchmarks.quality $(OPTIONS)
 
 bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DATA, ROWS, SYSTEMS, REPEATS; PLOT=file.png)
 	@$(UV) sync --quiet --frozen --inexact --group bench
-	@.venv/bin/python -m tests.benchmarks.neighbours $(BENCH_OPTIONS)
+	@.venv/bin/python -m tests.benchmarks.neighbours $(OPTIONS)
+
+kill-test: setup ## nights that are killed at random moments and tried again, under a reader's eyes (KILLS)
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.kills $(OPTIONS)
 
 airflow: setup $(MIGRATED) ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) airflow standalone

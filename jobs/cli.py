@@ -36,7 +36,8 @@ examples:
   shelfmates publish --date 2026-11-20 --override "the range was cut on purpose" --settings build/demo/shelfmates.toml
   shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
 
-exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 75 worth a retry
+exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 7 the night
+is another's; 75 worth a retry
 """
 
 

@@ -62,6 +62,12 @@ class ContractError(ShelfmatesError):
     exit_code = 5
 
 
+class SupersededError(ShelfmatesError):
+    """Another run, or a later process of this one, has taken the night over."""
+
+    exit_code = 7
+
+
 class ToolchainError(ShelfmatesError):
     """Java, the Delta jars, the encoder or the lake's storage is missing or unusable."""
 
@@ -72,3 +78,7 @@ class TransientError(ShelfmatesError):
     """Another writer, a file in change or a database out of reach got in the way: the same command may well succeed on a retry."""
 
     exit_code = 75
+
+
+class ConflictError(TransientError):
+    """Another writer got in the way of a commit: the stage may be run again at once."""

@@ -1,16 +1,17 @@
 """The only Delta input and output: tables of `tables.py` under one root, read and written with their declared schema.
 
-A write is one atomic commit or nothing. Retries belong to the caller's scheduler: a conflict arrives as TransientError.
+A write is one atomic commit or nothing. A stage in whose way another writer got may be run again at once: ConflictError.
 """
 
 import json
+import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 from delta import exceptions as conflict  # also registers the conversion of the JVM's conflicts into these classes
@@ -21,18 +22,18 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from jobs.errors import ContractError, ToolchainError, TransientError
+from jobs.errors import ConflictError, ContractError, ToolchainError
 from jobs.night import Night
 from jobs.tables import Table
 
-MAY_PASS = (conflict.ConcurrentAppendException, conflict.MetadataChangedException)
 CONFLICTS = (  # they have no root of their own
-    *MAY_PASS,
+    conflict.ConcurrentAppendException,
     conflict.ConcurrentDeleteDeleteException,
     conflict.ConcurrentDeleteReadException,
     conflict.ConcurrentTransactionException,
     conflict.ConcurrentWriteException,
     conflict.DeltaConcurrentModificationException,
+    conflict.MetadataChangedException,
     conflict.ProtocolChangedException,
 )
 
@@ -42,16 +43,23 @@ COMMON_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 ANOTHERS_COMMIT = 5.0  # seconds that are waited for it
 
 
+def _nobody_else() -> None:
+    """The fence of a lake on which one process works."""
+
+
 @dataclass(frozen=True)
 class Lake:
+    """`fence` raises SupersededError once this process may not write any more; it is asked before every commit (`claims`)."""
+
     spark: SparkSession
     root: str
+    fence: Callable[[], None] = _nobody_else
 
     def path(self, table: Table) -> str:
         return f"{self.root.rstrip('/')}/{table.name}"
 
     def create(self, table: Table) -> bool:
-        """Creates the table empty, with its constraints, unless it is there. True if this call created it."""
+        """Creates the table empty, with its constraints, unless it is there. True if it was not."""
         if self.exists(table):
             return False
         properties = COMMON_PROPERTIES | dict(table.properties) | {f"delta.constraints.{name}": rule for name, rule in table.checks}
@@ -63,9 +71,9 @@ class Lake:
             f"COMMENT '{_quoted(table.grain)}' TBLPROPERTIES ({listed})"
         )
         try:
-            with _commit(table):
+            with self._commit(table):
                 self.spark.sql(statement)
-        except (ContractError, TransientError):
+        except (ContractError, ConflictError):
             given_up = time.monotonic() + ANOTHERS_COMMIT
             while not self.exists(table):  # two first runs at once: the other one makes it, and may be between its folder and its commit
                 if time.monotonic() > given_up:
@@ -88,7 +96,7 @@ class Lake:
             if part.name not in known.names
         ]
         if lacking:
-            with _commit(table):
+            with self._commit(table):
                 self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD COLUMNS ({', '.join(lacking)})")
         return bool(lacking)
 
@@ -134,7 +142,7 @@ class Lake:
             )
         if within != "true":  # Delta would look for the rows file by file; the night's partition is small and quickly written whole
             frame = frame.unionByName(self.read(table, night).where(f"NOT ({within})"))
-        with _commit(table):
+        with self._commit(table):
             (
                 frame.write.format("delta")
                 .mode("overwrite")
@@ -145,7 +153,7 @@ class Lake:
 
     def append(self, table: Table, frame: DataFrame, night: Night, note: dict[str, object] | None = None) -> None:
         self._check_schema(table, frame.schema)
-        with _commit(table):
+        with self._commit(table):
             frame.write.format("delta").mode("append").option("userMetadata", _note(night, note)).save(self.path(table))
 
     def delete(self, table: Table, night: Night, within: str) -> None:
@@ -153,7 +161,7 @@ class Lake:
         predicate = f"{night.predicate} AND {within}"
         if self.read(table, predicate).isEmpty():
             return
-        with _commit(table):
+        with self._commit(table):
             DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
 
     def synchronise(self, table: Table, frame: DataFrame, night: Night, note: dict[str, object] | None = None) -> int:
@@ -171,7 +179,7 @@ class Lake:
             return 0
         self.spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", _note(night, note))
         try:
-            with _commit(table):
+            with self._commit(table):
                 (
                     DeltaTable.forPath(self.spark, self.path(table))
                     .alias("stored")
@@ -186,11 +194,26 @@ class Lake:
         return changed
 
     def version(self, table: Table) -> int:
-        """Number of the table's newest commit."""
-        row = DeltaTable.forPath(self.spark, self.path(table)).history(1).select("version").first()
-        if row is None:
-            raise ContractError(f"{table.name} has no history", "run `shelfmates prepare`")
-        return int(row["version"])
+        """Number of the table's newest commit, from the names of its log's files, which are part of Delta's protocol: in milliseconds,
+        where its history takes a job."""
+        jvm: Any = self.spark._jvm
+        log = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_delta_log")
+        files = log.getFileSystem(self.spark._jsc.hadoopConfiguration()).listStatus(log)
+        return max(int(name.removesuffix(".json")) for file in files if re.fullmatch(r"\d{20}\.json", name := file.getPath().getName()))
+
+    @contextmanager
+    def _commit(self, table: Table) -> Iterator[None]:
+        """Asks the fence first, and names the table in whatever a commit raises."""
+        self.fence()
+        try:
+            yield
+        except CONFLICTS as error:
+            self.fence()  # whoever has taken the night over is told rather than the commit that got in the way
+            raise ConflictError(f"another writer changed {table.name} at the same moment", "run the stage again") from error
+        except AnalysisException as error:
+            raise ContractError(
+                f"{table.name} refused the write: {error}", "see that the lake holds tables of this program's version"
+            ) from error
 
     def _check_schema(self, table: Table, found: StructType) -> None:
         """Raises ContractError listing every difference, both sides."""
@@ -229,20 +252,3 @@ def _quoted(text: str) -> str:
 
 def _note(night: Night, note: dict[str, object] | None) -> str:
     return json.dumps({"run_id": night.run_id, "snapshot_date": night.date.isoformat()} | (note or {}))
-
-
-@contextmanager
-def _commit(table: Table) -> Iterator[None]:
-    """Names the table in whatever a commit raises."""
-    try:
-        yield
-    except MAY_PASS as error:
-        raise TransientError(f"another writer changed {table.name} at the same moment", "run the stage again") from error
-    except CONFLICTS as error:
-        raise ContractError(
-            f"{table.name} was changed under this run: {error}", "see that only one run of a night is at work, then run it again"
-        ) from error
-    except AnalysisException as error:
-        raise ContractError(
-            f"{table.name} refused the write: {error}", "see that the lake holds tables of this program's version"
-        ) from error

@@ -4,7 +4,7 @@ import importlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import psutil
 
 from jobs.encoder import folder_of
-from jobs.errors import ShelfmatesError, ToolchainError
+from jobs.errors import ConflictError, ShelfmatesError, ToolchainError
 from jobs.night import Counts, Night
 from jobs.settings import Settings
+from jobs.storage import trouble
+from jobs.submitter import leave_with_submitter
 from jobs.tables import RUNS
 from jobs.toolchain import java, missing_jars
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from jobs.lake import Lake
 
 FIGURES_LINE = "shelfmates-figures "  # begins the line that carries every figure to a scheduler
+TRIES = 3  # of a stage that others get in the way of
 PARTS = ("shelfmates", "pyspark", "delta-spark", "torch", "transformers", "great-expectations")
 
 
@@ -53,9 +56,11 @@ class Entry:
 def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures: bool = False) -> None:
     """Runs the stages in order and stops at the first error; every stage begun leaves its row in `runs`, written as the session ends."""
     began = time.monotonic()
+    leave_with_submitter()
     java()
     if missing := missing_jars():
         raise ToolchainError(f"Delta jars are missing: {', '.join(missing)}", "run `make setup`, or `shelfmates setup`")
+    from jobs.claims import claimed
     from jobs.lake import Lake, check_writable
     from jobs.session import open_session
 
@@ -66,15 +71,27 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
     entries: list[Entry] = []
     try:
+        mine = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
         for stage in stages:
-            entries.append(Entry(stage, datetime.now(UTC)))
-            _run(entries[-1], lake, settings, night)
+            _work_on(stage, mine, settings, night, entries)
             print(entries[-1].closing_line, flush=True)
     finally:
         _record(lake, settings, night, entries)
         spark.stop()
     if say_figures:
         print(FIGURES_LINE + json.dumps({entry.stage: entry.figures for entry in entries}), flush=True)
+
+
+def _work_on(stage: str, lake: "Lake", settings: Settings, night: Night, entries: list[Entry]) -> None:
+    """Runs the stage, once more where another writer got in its way: a night beside this one, or a process that this one has superseded."""
+    for left in reversed(range(TRIES)):
+        entries.append(Entry(stage, datetime.now(UTC)))
+        try:
+            return _run(entries[-1], lake, settings, night)
+        except ConflictError:
+            if not left:
+                raise
+            print(f"{stage}: {entries[-1].outcome}; once more", flush=True)
 
 
 def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
@@ -85,7 +102,8 @@ def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
         entry.counts = importlib.import_module(f"jobs.{entry.stage}").run(lake.spark, lake, settings, night)
         entry.outcome = "ok"
     except Exception as error:
-        own = ShelfmatesError.told_in(str(error)) if isinstance(error, PythonException) else None  # raised by a Python worker
+        in_a_worker = ShelfmatesError.told_in(str(error)) if isinstance(error, PythonException) else None
+        own = in_a_worker or (None if isinstance(error, ShelfmatesError) else trouble(error))
         entry.outcome = f"{type(own or error).__name__}: {_told(own or error)}"
         if own:
             raise own from error

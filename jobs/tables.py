@@ -185,6 +185,21 @@ AUDIT_RESULTS = Table(
     partition=("snapshot_date",),
 )
 
+CLAIMS = Table(
+    "claims",
+    "one process that has worked on one night",
+    (
+        _SNAPSHOT_DATE,
+        Column("run_id", "string", "the run it worked for", required=True),
+        Column("token", "string", "the process, told from every other", required=True),
+        Column("begins", "boolean", "whether it began the night, with ingest; else it went on with what the run had done", required=True),
+        Column("claimed_at", "timestamp", "when, UTC: the newest has the night", required=True),
+        Column("process", "string", "its machine and number, for people", required=True),
+    ),
+    key=("snapshot_date", "token"),
+    partition=("snapshot_date",),
+)
+
 OVERRIDES = Table(
     "overrides",
     "one held night that was released by a person",
@@ -231,6 +246,7 @@ TABLES: dict[str, Table] = {
         NEIGHBOURS,
         CURRENT_NEIGHBOURS,
         AUDIT_RESULTS,
+        CLAIMS,
         OVERRIDES,
         RUNS,
     )

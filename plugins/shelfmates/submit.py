@@ -20,6 +20,7 @@ from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 FIGURES_LINE = "shelfmates-figures "  # begins the program's last line, a JSON object with one object per stage
+SUBMITTER = "SHELFMATES_SUBMITTER"  # tells the driver whose end is its own, as in jobs/submitter.py
 MESSAGE_LINES = 40  # of the program's last words kept for the exception: a long traceback, or every fault of a settings file
 MAY_PASS = 75  # EX_TEMPFAIL: the program itself says that a second try may succeed
 GRACE = 3.0  # seconds between asking a process to end and killing it; Airflow kills the task itself after 5
@@ -49,6 +50,8 @@ class SubmitHook(SparkSubmitHook):
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Submits and waits. Raises AirflowFailException with the program's own message, or AirflowException if a retry may help."""
+        if not self._cluster_mode:  # there the driver is on another machine
+            os.environ[SUBMITTER] = str(os.getpid())  # a task has a process of its own
         try:
             return super().submit(application, encoding="utf-8", errors="replace", **kwargs)
         except AirflowException as error:

@@ -4,6 +4,7 @@ The program that is submitted is a stand-in of a few lines that opens no Spark s
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # what it does, by the name of its only stage
 PROGRAM = """
-import subprocess, sys, time
+import os, subprocess, sys, time
 stage = sys.argv[1]
 print("shelfmates: night 2026-11-20, run r1, Spark up in 0.1 s", flush=True)
 print("26/11/20 03:00:01 INFO DAGScheduler: Submitting ResultStage 7\\n+- Project [x]\\n  [rdd_1_0])", flush=True)
@@ -32,6 +33,8 @@ elif stage == "busy":
 elif stage == "wrong":
     print("shelfmates: source 'shop', file x.csv, row 3: 7 fields under a header of 5\\n  → mend the file", file=sys.stderr)
     sys.exit(3)
+elif stage == "whose":
+    print(os.environ["SHELFMATES_SUBMITTER"])
 elif stage == "bug":
     raise KeyError("price")
 elif stage == "long":
@@ -100,6 +103,11 @@ def test_success_logs_the_program_alone_and_tells_the_assets(job: Callable[..., 
     job("done", outlets=[NEIGHBOURS]).execute({"outlet_events": events})
     assert log.said() == ["shelfmates: night 2026-11-20, run r1, Spark up in 0.1 s", "done: 19,406 items, 3.1 s"]
     assert events[NEIGHBOURS].extra == {"snapshot_date": "2026-11-20", "run_id": "r1", "recall": 0.97, "rows_out": 20, "seconds": 1.5}
+
+
+def test_the_driver_is_told_whose_it_is(job: Callable[..., "SparkJobOperator"], log: Log) -> None:
+    job("whose").execute({"outlet_events": {}})
+    assert str(os.getpid()) in log.said()
 
 
 def test_a_transient_failure_may_be_retried(job: Callable[..., "SparkJobOperator"], log: Log) -> None:

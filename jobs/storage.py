@@ -1,0 +1,32 @@
+"""What Spark says when the storage under the lake fails, in words a person can act on.
+
+Nothing that is published is lost by any of it: a commit that could not be written whole was not made.
+"""
+
+import re
+
+from jobs.errors import ContractError, ShelfmatesError, ToolchainError
+
+_UNREADABLE = re.compile(r"\[FAILED_READ_FILE\.(\w+)\] Encountered error while reading file (\S+?)\.?\s")
+
+FULL, FROZEN = "No space left on device", "Read-only file system"  # as the operating system says it, however deep the error lies
+
+
+def trouble(error: Exception) -> ShelfmatesError | None:
+    """The failure of a disk or a file that an error tells of, if it does."""
+    said = str(error)
+    if FULL in said:
+        remedy = "free space where the lake and Spark's temporary files (spark.local.dir) are, then run the night again"
+        return ToolchainError(f"a disk is full ({FULL}); the published tables are as they were", remedy)
+    if FROZEN in said:
+        remedy = "make the lake's storage writable, then run the night again"
+        return ToolchainError(f"the lake cannot be written ({FROZEN}); the published tables are as they were", remedy)
+    if unreadable := _UNREADABLE.search(said):
+        why, file = unreadable.groups()
+        found = f"{file} {'is gone' if why == 'FILE_NOT_EXIST' else 'cannot be read: it is damaged'}"
+        if "/_delta_log/" in file:
+            remedy = "put this entry of the table's log back from a copy; the newest one can be removed instead, which undoes its commit"
+        else:
+            remedy = "put it back from a copy, or run the night it belongs to again from ingest on, which writes the night's tables anew"
+        return ContractError(found, remedy)
+    return None

@@ -1,0 +1,99 @@
+"""A full disk, a disk that cannot be written, damaged files: what is said, and that what was there still is."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import ContractError, ShelfmatesError, ToolchainError
+from jobs.lake import Lake
+from jobs.night import Night
+from jobs.storage import trouble
+from jobs.tables import AUDIT_RESULTS
+from tests.rows import in_order
+
+
+def write(lake: Lake, night: Night, count: int) -> None:
+    row = {"snapshot_date": night.date, "run_id": night.run_id, "grade": "warn", "passed": True, "bound": ">= 1", "reason": "all: a test"}
+    rows = [in_order(AUDIT_RESULTS, row | {"check": f"check {n**5}"}) for n in range(count)]
+    lake.replace(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, rows), night)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:99])
+
+
+def fill(disk: Path) -> Path:
+    """A file that leaves no room for another."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+    return ballast
+
+
+def told(call: Callable[[], object]) -> ShelfmatesError:
+    """What a stage that failed like this would say."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011  whatever Spark raises
+        call()
+    found = trouble(raised.value)
+    assert found is not None, raised.value
+    return found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"only root may mount a small disk: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_or_frozen(lake: Lake, night: Night, small_disk: Path) -> None:
+    lake = Lake(lake.spark, str(small_disk / "lake"))
+    lake.create(AUDIT_RESULTS)
+    write(lake, night, 3)
+    ballast = fill(small_disk)
+    full = told(lambda: write(lake, night, 5000))
+    assert isinstance(full, ToolchainError)
+    assert str(full).startswith("a disk is full (No space left on device); the published tables are as they were\n  → free space where")
+    assert lake.read(AUDIT_RESULTS).count() == 3
+    ballast.unlink()
+    write(lake, night, 5)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert str(told(lambda: write(lake, night, 7))).startswith("the lake cannot be written (Read-only file system)")
+    assert lake.read(AUDIT_RESULTS).count() == 5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "spoil", "found", "remedy"),
+    [
+        ("snapshot_date=*/*.parquet", truncate, "cannot be read: it is damaged", "from ingest on"),
+        ("snapshot_date=*/*.parquet", Path.unlink, "is gone", "from ingest on"),
+        ("_delta_log/*1.json", truncate, "cannot be read: it is damaged", "undoes its commit"),
+    ],
+    ids=["truncated rows", "lost rows", "truncated log"],
+)
+def test_a_file_that_is_damaged(
+    lake: Lake, night: Night, tmp_path: Path, pattern: str, spoil: Callable[[Path], object], found: str, remedy: str
+) -> None:
+    lake.create(AUDIT_RESULTS)
+    write(lake, night, 1)
+    copy = Lake(lake.spark, str(tmp_path / "copy"))  # Spark has read the other one, and remembers
+    shutil.copytree(lake.root, copy.root, ignore=shutil.ignore_patterns(".*.crc"))
+    (file,) = Path(copy.path(AUDIT_RESULTS)).glob(pattern)
+    spoil(file)
+    error = told(lambda: copy.read(AUDIT_RESULTS).collect())
+    assert isinstance(error, ContractError)
+    assert error.found.endswith(f"{file.name} {found}")
+    assert remedy in error.remedy
+
+
+def test_another_failure_is_left_as_it_is() -> None:
+    assert trouble(ValueError("a bug")) is None
