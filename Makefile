@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench-embed bench-increments bench-neighbours bench-quality airflow clean
+.PHONY: help setup demo test backfill-test bench-embed bench-increments bench-neighbours bench-quality airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -18,7 +18,7 @@ DEMO := build/demo
 DEMO_NIGHTS := 2026-11-20 2026-11-21
 SETTINGS ?= shelfmates.toml
 
-BENCH_OPTIONS = $(foreach name,DATA ITEMS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+BENCH_OPTIONS = $(foreach name,DATA ITEMS NIGHTS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 
 MIGRATED = $(AIRFLOW_HOME)/migrated
 
@@ -78,6 +78,9 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -n 2 --dist loadfile # a Spark job leaves one core idle half the time
+
+backfill-test: setup ## a backfill through Airflow, three nights at once, against the nights one after the other: the same tables
+	@.venv/bin/python -m tests.soak.backfill $(BENCH_OPTIONS)
 
 bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
 	@$(UV) sync --quiet --frozen --inexact --group bench-embed
