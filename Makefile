@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench-embed bench-increments bench-neighbours bench-quality kill-test airflow clean
+.PHONY: help setup demo test backfill-test bench-embed bench-increments bench-neighbours bench-quality kill-test season-test airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -18,7 +18,7 @@ DEMO := build/demo
 DEMO_NIGHTS := 2026-11-20 2026-11-21
 SETTINGS ?= shelfmates.toml
 
-OPTIONS = $(foreach name,DATA ITEMS KILLS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+OPTIONS = $(foreach name,DATA ITEMS KILLS NIGHTS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 
 MIGRATED = $(AIRFLOW_HOME)/migrated
 
@@ -79,6 +79,9 @@ test: setup ## style, types and tests
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -n 2 --dist loadfile # a Spark job leaves one core idle half the time
 
+backfill-test: setup ## a backfill through Airflow, three nights at once, against the nights one after the other: the same tables
+	@.venv/bin/python -m tests.soak.backfill $(OPTIONS)
+
 bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
 	@$(UV) sync --quiet --frozen --inexact --group bench-embed
 	@.venv/bin/python -m tests.benchmarks.embed $(OPTIONS)
@@ -95,6 +98,9 @@ bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DAT
 
 kill-test: setup ## nights that are killed at random moments and tried again, under a reader's eyes (KILLS)
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.kills $(OPTIONS)
+
+season-test: setup ## a season of nights in one process: whether time, files and logs stay as they are (ITEMS, NIGHTS)
+	@.venv/bin/python -m tests.soak.season $(OPTIONS)
 
 airflow: setup $(MIGRATED) ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) airflow standalone

@@ -165,11 +165,11 @@ def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, d
     if not weights[1:3].any():
         return fusion.Reading(weights, lexicon.counted(pa.array([], pa.string())), scripts, dimension), ""
     texts, reading = nodes.select("fields").distinct().count(), settings.weigh.reading
-    newest = lake.read(LEXICONS, lexicon.fitting_sql(reading, texts)).orderBy(F.desc("counted_at")).head()
-    if newest is None:
+    first = lake.read(LEXICONS, lexicon.fitting_sql(reading, texts)).orderBy(*lexicon.FIRST).head()
+    if first is None:
         raise ContractError(f"there is no lexicon of {reading} for {texts:,} texts", "run weigh for this date first")
-    counts = (np.frombuffer(newest[name], dtype="<i4") for name in ("grams", "codes"))
-    return fusion.Reading(weights, lexicon.Lexicon(newest["texts"], *counts), scripts, dimension), newest["lexicon_id"]
+    counts = (np.frombuffer(first[name], dtype="<i4") for name in ("grams", "codes"))
+    return fusion.Reading(weights, lexicon.Lexicon(first["texts"], *counts), scripts, dimension), first["lexicon_id"]
 
 
 def nodes_by_block(groups: list[Any]) -> Counter[str]:

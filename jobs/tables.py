@@ -142,7 +142,7 @@ LEXICONS = Table(
     "the document frequencies of one lexicon",
     (
         Column("lexicon_id", "string", "fingerprint of the counts and of what was read", required=True),
-        Column("counted_at", "timestamp", "when it was counted, UTC; of those that fit a night the newest is used", required=True),
+        Column("counted_at", "timestamp", "when it was counted, UTC; of those that fit a night the first is used", required=True),
         Column("reading", "string", "what was read, and how", required=True),
         Column("texts", "bigint", "texts that were read, each once", required=True),
         Column("grams", "binary", "texts that each bucket of n-grams is in, little-endian int32", required=True),

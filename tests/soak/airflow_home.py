@@ -1,0 +1,173 @@
+"""A real Airflow of this checkout in a home of its own: API server, scheduler and DAG processor as child processes, and none left behind.
+
+The scheduler makes no runs by itself: those that there are have been asked for. Everything listens on 127.0.0.1 or not at all.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+AIRFLOW = str(Path(sys.executable).with_name("airflow"))
+COMPONENTS = (("api-server", "--workers", "1"), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
+PATIENCE = 300.0  # seconds until the DAG has to be there: everything is imported for the first time
+GRACE = 10.0  # seconds a component has to end by itself
+LOG_LINES = 15  # of a failed task
+MOST = 1000  # runs or tasks in one answer
+
+
+class AirflowError(Exception):
+    """Airflow did not do what it was asked for."""
+
+
+@dataclass(frozen=True)
+class Run:
+    night: date
+    run_id: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Airflow:
+    home: Path
+    url: str
+    environment: Mapping[str, str]
+
+    def command(self, *arguments: str) -> None:
+        """Runs `airflow …`. Raises AirflowError with the end of what it said if it fails."""
+        said = subprocess.run([AIRFLOW, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if said.returncode:
+            raise AirflowError(f"airflow {' '.join(arguments)} failed:\n{said.stdout[-2000:]}")
+
+    def answer(self, path: str) -> dict[str, Any]:
+        """What the REST API says to a GET."""
+        with urllib.request.urlopen(f"{self.url}/auth/token") as response:
+            token = json.load(response)["access_token"]
+        asked = urllib.request.Request(f"{self.url}/api/v2/{path}", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(asked) as response:
+            found: dict[str, Any] = json.load(response)
+        return found
+
+    def runs(self, dag_id: str) -> list[Run]:
+        """All runs of the DAG, in the order of their nights."""
+        found = self.answer(f"dags/{dag_id}/dagRuns?limit={MOST}")["dag_runs"]
+        return sorted(
+            (Run(date.fromisoformat(r["logical_date"][:10]), r["dag_run_id"], r["state"]) for r in found), key=lambda run: run.night
+        )
+
+    def tasks(self, dag_id: str) -> list[dict[str, Any]]:
+        """The tasks of all runs, as the REST API gives them."""
+        found: list[dict[str, Any]] = self.answer(f"dags/{dag_id}/dagRuns/~/taskInstances?limit={MOST}")["task_instances"]
+        return found
+
+    def has_backfill(self, dag_id: str) -> bool:
+        """Whether a backfill is at work: Airflow takes no other one until the scheduler has noticed that it is done."""
+        return any(backfill["completed_at"] is None for backfill in self.answer(f"backfills?dag_id={dag_id}")["backfills"])
+
+    def last_words(self, dag_id: str, run: Run) -> str:
+        """The end of what every failed task of the run wrote."""
+        told = []
+        for task in self.tasks(dag_id):
+            if (task["dag_run_id"], task["state"]) == (run.run_id, "failed"):
+                folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run.run_id}" / f"task_id={task['task_id']}"
+                log = folder / f"attempt={task['try_number']}.log"
+                lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else ['{"event": "it was never begun"}']
+                told += [f"{run.night} {task['task_id']}:", *(f"  {json.loads(line)['event']}" for line in lines[-LOG_LINES:])]
+        return "\n".join(told)
+
+
+@contextmanager
+def running(home: Path, dag_id: str, further: Mapping[str, str], at_once: int) -> Iterator[Airflow]:
+    """Airflow with the DAG switched on, so many of its tasks at once, and `further` environment variables of its tasks. At the end of the
+    `with` every process that was started for it is ended, whatever has happened."""
+    home.mkdir(parents=True)
+    home = home.resolve()  # as processes tell it
+    airflow = Airflow(home, url := f"http://127.0.0.1:{free_port()}", environment(home, url, at_once) | dict(further))
+    airflow.command("db", "migrate")
+    with ExitStack() as at_end:
+        at_end.callback(end_all, home)
+        for component in COMPONENTS:
+            log = at_end.enter_context((home / f"{component[0]}.log").open("wb"))
+            subprocess.Popen([AIRFLOW, *component], cwd=home, env=airflow.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for_dag(airflow, dag_id)
+        airflow.command("dags", "unpause", dag_id)
+        yield airflow
+
+
+def environment(home: Path, url: str, at_once: int) -> dict[str, str]:
+    """This process's own, without what it says of another Airflow or of settings, and with what this Airflow needs."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SHELFMATES"))}
+    return kept | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(at_once),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # a token without a password, for whoever reaches 127.0.0.1
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": url.rpartition(":")[2],
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": str(MOST),
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(),
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # every 30 s it would take a core some seconds to read the same again
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # a DAG that is switched on would run last night
+        "AIRFLOW_CONN_SPARK_DEFAULT": '{"conn_type": "spark", "host": "local[2]"}',
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def wait_for_dag(airflow: Airflow, dag_id: str) -> None:
+    given_up = time.monotonic() + PATIENCE
+    while time.monotonic() < given_up:
+        with suppress(OSError):  # nobody listens yet, or the DAG has not been read
+            airflow.answer(f"dags/{dag_id}")
+            return
+        time.sleep(1)
+    logs = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in sorted(airflow.home.glob("*.log")))
+    raise AirflowError(f"there was no DAG {dag_id} after {PATIENCE:.0f} s:\n{logs}")
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Everything that works in this home. What tasks have started outlives them, and some processes of Airflow hide their environment, but
+    all of them stay in the folder in which they were started."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # ended meanwhile, or another user's
+            if Path(process.cwd()) == home:
+                found.append(process)
+    return found
+
+
+def end_all(home: Path) -> None:
+    """Ends every process of the home: asks first, then kills, until none is left."""
+    for process in processes_of(home):
+        with suppress(psutil.Error):
+            process.terminate()
+    psutil.wait_procs(processes_of(home), GRACE)
+    while left := processes_of(home):
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, GRACE)

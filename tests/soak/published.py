@@ -1,0 +1,60 @@
+"""What two lakes have published, read by delta-rs, and where it differs. Which run has published a row does not count."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from jobs.tables import CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RUNS, Table
+
+COMPARED = (CLEAN_ITEMS, QUARANTINED_ITEMS, NEIGHBOURS, CURRENT_NEIGHBOURS)
+SHOWN = 5  # differences of a table
+
+Rows = dict[tuple[Any, ...], dict[str, Any]]  # by key
+
+
+def rows_of(lake: Path, table: Table) -> Rows:
+    columns = [name for name in table.column_names if name != "run_id"]
+    rows = DeltaTable(lake / table.name).to_pyarrow_table(columns=columns).to_pylist()
+    found = {tuple(row[name] for name in table.key): row for row in rows}
+    if len(found) < len(rows):
+        raise ValueError(f"{table.name} has {len(rows) - len(found)} rows of a key that another row has")
+    return found
+
+
+def differences(expected: Rows, found: Rows) -> Iterator[str]:
+    """One line for each row that one side lacks or that is another one, both sides told."""
+    for key in sorted(expected.keys() | found.keys(), key=str):
+        one, other = expected.get(key), found.get(key)
+        name = ", ".join(map(str, key))
+        if one is None or other is None:
+            yield f"{name}: {'expected' if other is None else 'not expected'}: {one or other}"
+        elif one != other:
+            yield f"{name}: " + "; ".join(f"{c} is {other[c]!r}, expected {one[c]!r}" for c in one if one[c] != other[c])
+
+
+def faults(expected: Path, found: Path) -> list[str]:
+    """The first differences of every table of two lakes, and of current_neighbours from the newest night's."""
+    told = []
+    for table in COMPARED:
+        lines = list(differences(rows_of(expected, table), rows_of(found, table)))
+        told += [f"{table.name}: {len(lines):,} rows differ, the first:", *(f"  {line}" for line in lines[:SHOWN])] if lines else []
+    nights = rows_of(found, NEIGHBOURS)
+    newest = max(night for night, *_ in nights)
+    of_newest = {key[1:]: {n: v for n, v in row.items() if n != "snapshot_date"} for key, row in nights.items() if key[0] == newest}
+    if of_newest != rows_of(found, CURRENT_NEIGHBOURS):
+        told.append(f"current_neighbours are not those of {newest}")
+    return told
+
+
+def version(lake: Path, table: Table) -> int:
+    return DeltaTable(lake / table.name).version()
+
+
+def times_published(lake: Path) -> Counter[date]:
+    """How often each night has been published."""
+    rows = DeltaTable(lake / RUNS.name).to_pyarrow_table(columns=["snapshot_date", "stage", "outcome"]).to_pylist()
+    return Counter(row["snapshot_date"] for row in rows if (row["stage"], row["outcome"]) == ("publish", "ok"))
