@@ -43,10 +43,10 @@ class Entry:
 
     @property
     def closing_line(self) -> str:
-        """For instance `embed: 1,204 new vectors, 19,406 items, 3.1 s, 6,260 rows/s`."""
+        """For instance `embed: 1,204 new vectors, 19,406 items, 3.1 s, 6,260 rows/s`; what has read no rows has no speed."""
         counts, noted = self.counts, f", {self.counts.note}" if self.counts.note else ""
         handled = max(counts.rows_in, counts.rows_out)
-        rate = f", {handled / self.seconds:,.0f} rows/s" if handled else ""
+        rate = f", {handled / self.seconds:,.0f} rows/s" if counts.rows_in else ""
         return f"{self.stage}: {counts.rows_out:,} {counts.unit}{noted}, {self.seconds:.1f} s{rate}"
 
 
