@@ -35,6 +35,7 @@ examples:
   shelfmates neighbours audit publish --date 2026-11-20 --settings build/demo/shelfmates.toml
   shelfmates publish --date 2026-11-20 --override "the range was cut on purpose" --settings build/demo/shelfmates.toml
   shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
+  shelfmates maintain --date 2026-11-22 --settings build/demo/shelfmates.toml
 
 exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 7 the night
 is another's; 75 worth a retry
@@ -65,18 +66,20 @@ def parser() -> argparse.ArgumentParser:
     with_settings.add_argument(
         "--settings", metavar="FILE", help="settings file (default: $SHELFMATES_SETTINGS, else shelfmates.toml in this folder)"
     )
-    _add_stages(commands, with_settings)
+    dated = argparse.ArgumentParser(add_help=False, parents=[with_settings])
+    dated.add_argument("--run-id", metavar="ID", help="name of the run (default: manual__DATE); the stages of one run share it")
+    dated.add_argument("--figures", action="store_true", help="end with one line of JSON that carries every figure, for a scheduler")
+    _add_stages(commands, dated)
+    _add_maintenance(commands, dated)
     _add_reading(commands, with_settings)
     _add_serving(commands, with_settings)
     _add_tools(commands, with_settings)
     return root
 
 
-def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
-    night = argparse.ArgumentParser(add_help=False, parents=[with_settings])
+def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", dated: argparse.ArgumentParser) -> None:
+    night = argparse.ArgumentParser(add_help=False, parents=[dated])
     night.add_argument("--date", required=True, type=_date, metavar="YYYY-MM-DD", help="the night")
-    night.add_argument("--run-id", metavar="ID", help="name of the run (default: manual__DATE); the stages of one run share it")
-    night.add_argument("--figures", action="store_true", help="end with one line of JSON that carries every figure, for a scheduler")
     night.add_argument("--full", action="store_true", help="find all neighbours anew, also where neighbours.increments is set")
     night.add_argument(
         "--override", metavar="REASON", help="publish the night although a check holds it; the reason goes to table overrides"
@@ -92,6 +95,25 @@ def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
         )
         one.add_argument("then", nargs="*", type=_stage, metavar="STAGE", help="further stages to run in the same Spark session")
         one.set_defaults(command=_stages, stages=[stage])
+
+
+def _add_maintenance(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", dated: argparse.ArgumentParser) -> None:
+    maintain = commands.add_parser(
+        "maintain",
+        parents=[dated],
+        help="keep the lake small: forget old nights, put small files together, free what nobody reads",
+        description="Forgets the nights of each table that are older than [maintenance] of the settings says, but for those that a coming "
+        "night may read; drops vectors that no item needs any more; puts small files together; removes files that have been unread for "
+        "vacuum_days. Can be run beside a night, and twice: a second time it finds nothing to do. Not one of the stages of a night.",
+    )
+    maintain.add_argument(
+        "--date",
+        required=True,
+        type=_date,
+        metavar="YYYY-MM-DD",
+        help="the day it is done as of: the age of a night is counted back from it",
+    )
+    maintain.set_defaults(command=_maintain)
 
 
 def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
@@ -190,6 +212,13 @@ def _stages(given: argparse.Namespace) -> None:
         settings = settings.model_copy(update={"neighbours": settings.neighbours.model_copy(update={"increments": False})})
     release = Release(given.by or _user(), given.override) if given.override else None
     work(settings, Night(given.date, given.run_id or f"manual__{given.date}", release), stages, say_figures=given.figures)
+
+
+def _maintain(given: argparse.Namespace) -> None:
+    from jobs.shift import work
+
+    night = Night(given.date, given.run_id or f"manual__{given.date}")
+    work(settings_file.load(given.settings), night, ["maintain"], say_figures=given.figures)
 
 
 def _user() -> str:

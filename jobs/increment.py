@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -33,10 +34,11 @@ COMPLETE = -2.0  # floor of a list that has all there is: below every similarity
 
 @dataclass(frozen=True)
 class Base:
-    """A published night, and what has changed since: ids of items that are new or read otherwise, and of those that are not read as they
-    were any more."""
+    """A published night, the one whose lists it carries on, and what has changed since: ids of items that are new or read otherwise, and of
+    those that are not read as they were any more."""
 
     night: Night
+    made_on: date
     changed: list[str]
     removed: list[str]
 
@@ -52,13 +54,22 @@ def most(items: int) -> int:
     return min(int(SHARE * items), MOST)
 
 
-def refusal(lake: Lake, last: Night, fingerprint: str, items_read: str) -> str | None:
-    """Why the night's lists cannot be continued, if they cannot. items_read: `checksum` of its items as they are now."""
-    staged = lake.read(STAGED_NEIGHBOURS, last).select("run_id", "fingerprint", "items_read").head()
+def stamp(lake: Lake, night: Night) -> Any:
+    """What is stored with all lists of the night, if there are any: run_id, fingerprint, items_read, made_on."""
+    return lake.read(STAGED_NEIGHBOURS, night).select("run_id", "fingerprint", "items_read", "made_on").head()
+
+
+def refusal(staged: Any, last: Night, night: Night, fingerprint: str, items_read: str, full_days: int) -> str | None:
+    """Why the last night's lists cannot be continued, if they cannot. staged: their `stamp`. items_read: `checksum` of its items as they
+    are now."""
     if staged is not None and staged["fingerprint"] != fingerprint:
         return f"{last.date} was made with another encoder, lexicon or other settings"
     if staged is None or staged["run_id"] != last.run_id or staged["items_read"] != items_read:
         return f"items or lists of {last.date} are not those that were published any more"
+    if staged["made_on"] is None:
+        return f"{last.date} does not tell when its lists were last all made anew"
+    if (night.date - staged["made_on"]).days >= full_days:
+        return f"they were last on {staged['made_on']}, {(night.date - staged['made_on']).days} days ago"
     return None
 
 

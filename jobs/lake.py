@@ -7,9 +7,11 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -110,11 +112,13 @@ class Lake:
     def exists(self, table: Table) -> bool:
         return DeltaTable.isDeltaTable(self.spark, self.path(table))
 
-    def read(self, table: Table, where: Night | Column | str | None = None) -> DataFrame:
-        """The table's rows, of one night or under one predicate. Raises ContractError if its schema is not the declared one."""
+    def read(self, table: Table, where: Night | Column | str | None = None, version: int | None = None) -> DataFrame:
+        """The table's rows, of one night or under one predicate, as they are or as they were at a version. Raises ContractError if its
+        schema is not the declared one."""
         if not self.exists(table):
             raise ContractError(f"there is no table {table.name} under {self.root}", "run `shelfmates prepare` on this lake first")
-        frame = self.spark.read.format("delta").load(self.path(table))
+        reader = self.spark.read.format("delta")
+        frame = (reader if version is None else reader.option("versionAsOf", version)).load(self.path(table))
         self._check_schema(table, frame.schema)
         if where is None:
             return frame
@@ -177,29 +181,87 @@ class Lake:
         changed = side_by_side.where(f"stored.{first} IS NULL OR night.{first} IS NULL OR {differs}").count()
         if changed == 0:
             return 0
+        with self._noted(night, note), self._commit(table):
+            (
+                DeltaTable.forPath(self.spark, self.path(table))
+                .alias("stored")
+                .merge(frame.alias("night"), keys)
+                .whenMatchedUpdateAll(differs)
+                .whenNotMatchedInsertAll()
+                .whenNotMatchedBySourceDelete()
+                .execute()
+            )
+        return changed
+
+    def nights(self, table: Table) -> Counter[date]:
+        """The nights that a table partitioned by them holds, and the files of each. Only its log is read."""
+        return Counter(date.fromisoformat(file.rpartition("/snapshot_date=")[2][:10]) for file in self.read(table).inputFiles())
+
+    def files(self, table: Table) -> int:
+        """The files that a reader of the table opens."""
+        return int(DeltaTable.forPath(self.spark, self.path(table)).detail().collect()[0]["numFiles"])
+
+    def notes(self, table: Table, since: datetime) -> list[dict[str, Any]]:
+        """What writers have noted with their commits since then."""
+        commits = DeltaTable.forPath(self.spark, self.path(table)).history().where(F.col("timestamp") >= F.lit(since))
+        return [json.loads(row["userMetadata"]) for row in commits.select("userMetadata").collect() if row["userMetadata"]]
+
+    def forget(self, table: Table, partitions: str, night: Night) -> None:
+        """Deletes whole partitions, in one commit that rewrites no file; no commit where there are none. ConflictError if another writer
+        has changed them meanwhile."""
+        with self._noted(night), self._commit(table):
+            DeltaTable.forPath(self.spark, self.path(table)).delete(partitions)
+
+    def reduce(self, table: Table, frame: DataFrame, partitions: str, night: Night) -> None:
+        """Replaces the rows of whole partitions by some of them, which `frame` reads from the table itself, and not from a cache. What
+        others append meanwhile is read too, or ends this with ConflictError: nothing of it is lost."""
+        writer = frame.write.format("delta").mode("overwrite").option("replaceWhere", partitions).option("userMetadata", _note(night, None))
+        with self._commit(table):
+            writer.save(self.path(table))
+
+    def compact(self, table: Table, night: Night, partitions: str | None = None) -> None:
+        """Puts small files of a partition together; no commit where there are none. Rows stay as they are, and a reader of changes sees
+        none. Never conflicts with what others append; ConflictError if they have replaced what was to be put together."""
+        files = DeltaTable.forPath(self.spark, self.path(table)).optimize()
+        with self._noted(night), self._commit(table):
+            (files.where(partitions) if partitions else files).executeCompaction()
+
+    def vacuum(self, table: Table, days: int) -> int:
+        """Removes files that no version of the last so many days reads, those of writers that were killed too. Returns the bytes that
+        are free now."""
+        before, files = self._stored(table)
+        if files == self.files(table):
+            return 0
+        DeltaTable.forPath(self.spark, self.path(table)).vacuum(24 * days)
+        return max(0, before - self._stored(table)[0])  # a night at work may have written meanwhile
+
+    def _stored(self, table: Table) -> tuple[int, int]:
+        """Bytes and files in the table's folder, its log apart."""
+        (storage, whole), (_, log) = (self._folder(path) for path in (self.path(table), f"{self.path(table)}/_delta_log"))
+        whole, log = storage.getContentSummary(whole), storage.getContentSummary(log)
+        return int(whole.getLength() - log.getLength()), int(whole.getFileCount() - log.getFileCount())
+
+    @contextmanager
+    def _noted(self, night: Night, note: dict[str, object] | None = None) -> Iterator[None]:
+        """For commands that have no option for a commit's note."""
         self.spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", _note(night, note))
         try:
-            with self._commit(table):
-                (
-                    DeltaTable.forPath(self.spark, self.path(table))
-                    .alias("stored")
-                    .merge(frame.alias("night"), keys)
-                    .whenMatchedUpdateAll(differs)
-                    .whenNotMatchedInsertAll()
-                    .whenNotMatchedBySourceDelete()
-                    .execute()
-                )
+            yield
         finally:
             self.spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
-        return changed
 
     def version(self, table: Table) -> int:
         """Number of the table's newest commit, from the names of its log's files, which are part of Delta's protocol: in milliseconds,
         where its history takes a job."""
-        jvm: Any = self.spark._jvm
-        log = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_delta_log")
-        files = log.getFileSystem(self.spark._jsc.hadoopConfiguration()).listStatus(log)
-        return max(int(name.removesuffix(".json")) for file in files if re.fullmatch(r"\d{20}\.json", name := file.getPath().getName()))
+        storage, log = self._folder(f"{self.path(table)}/_delta_log")
+        names = [file.getPath().getName() for file in storage.listStatus(log)]
+        return max(int(name.removesuffix(".json")) for name in names if re.fullmatch(r"\d{20}\.json", name))
+
+    def _folder(self, path: str) -> tuple[Any, Any]:
+        """Hadoop's file system of a folder, and the folder in it: Python has no name for either."""
+        context: Any = self.spark.sparkContext
+        folder = context._jvm.org.apache.hadoop.fs.Path(path)
+        return folder.getFileSystem(context._jsc.hadoopConfiguration()), folder
 
     @contextmanager
     def _commit(self, table: Table) -> Iterator[None]:
@@ -244,6 +306,12 @@ def check_writable(root: str) -> None:
         raise ToolchainError(
             f"the lake at {root} cannot be written: {error.strerror}", "give this user write access, or set lake.root"
         ) from error
+
+
+def among(column: str, values: Iterable[date | str]) -> str:
+    """The SQL predicate of the partitions that have these values."""
+    listed = (f"DATE'{value}'" if isinstance(value, date) else f"'{_quoted(value)}'" for value in values)
+    return f"{column} IN ({', '.join(listed)})"
 
 
 def _quoted(text: str) -> str:

@@ -14,6 +14,7 @@ and coverage go to `audit_results`, where audit judges them. Staging a night ane
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def pairs(
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
 
-def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str, items_read: str) -> DataFrame:
+def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str, items_read: str, made_on: date) -> DataFrame:
     """The rows of staged_neighbours of PAIR rows."""
     return found.select(
         F.lit(night.date).alias("snapshot_date"),
@@ -155,6 +156,7 @@ def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str, item
         F.lit(night.run_id).alias("run_id"),
         F.lit(fingerprint).alias("fingerprint"),
         F.lit(items_read).alias("items_read"),
+        F.lit(made_on).alias("made_on"),
     )
 
 
@@ -209,10 +211,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Made:
-    """PAIR rows of all items, not computed yet; what the tasks tell of it; true similarities of sampled items that are known; figures;
-    frames that are cached for it."""
+    """PAIR rows of all items, not computed yet; the night whose lists were last all made anew; what the tasks tell of it; true similarities
+    of sampled items that are known; figures; frames that are cached for it."""
 
     pairs: DataFrame
+    made_on: date
     log: Any
     true: dict[str, sample.Vectors]
     figures: dict[str, float]
@@ -220,14 +223,14 @@ class Made:
     cached: tuple[DataFrame, ...] = ()
 
 
-def made_anew(work: Work, why: str) -> Made:
+def made_anew(work: Work, night: Night, why: str) -> Made:
     """All lists, by searching all blocks."""
     log = work.nodes.sparkSession.sparkContext.accumulator([], _Log())
     covers, true = covers_of(work.nodes, work.vectors, work.sizes, work.asked, work.reading, work.how, work.misses)
     asked = work.asked_of(work.sizes.keys() - covers.keys())
     found = pairs(work.nodes, work.vectors, work.sizes, covers, asked, work.reading, work.how, work.misses, log)
     figures = {"increment": 0.0, "overlap_max": max((cover.overlap for cover in covers.values()), default=1)}
-    return Made(found, log, true, figures, f"all anew: {why}")
+    return Made(found, night.date, log, true, figures, f"all anew: {why}")
 
 
 def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, groups: list[Any], fingerprint: str) -> tuple[Base | None, str]:
@@ -243,10 +246,13 @@ def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, grou
     if last is None:
         return None, "no night before it is published"
     then = spoken(lake, settings, last)
-    if why := increment.refusal(lake, last, fingerprint, increment.checksum(then)):
+    stamp = increment.stamp(lake, last)
+    if why := increment.refusal(stamp, last, night, fingerprint, increment.checksum(then), settings.neighbours.full_days):
         return None, why
     changes = increment.between(then, items, increment.most(total))
-    return (Base(last, *changes), "") if changes else (None, f"too many of the items are not what they were on {last.date}")
+    if changes is None:
+        return None, f"too many of the items are not what they were on {last.date}"
+    return Base(last, stamp["made_on"], *changes), ""
 
 
 def spoken(lake: Lake, settings: Settings, night: Night) -> DataFrame:
@@ -281,7 +287,7 @@ def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> M
     found = increment.merged(lists, met, replaced, base, ended, kept)
     figures = {"increment": 1.0, "items_changed": len(base.changed), "items_removed": len(base.removed), "lists_refilled": len(short)}
     told = f"{len(base.changed):,} items new or changed, {len(base.removed):,} gone or changed, {len(short):,} lists refilled"
-    return Made(found, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, nodes, met))
+    return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, nodes, met))
 
 
 def judged(work: Work, made: Made, found: DataFrame) -> dict[str, float]:
@@ -344,7 +350,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     def figures_of(made: Made) -> dict[str, float]:
         print(f"neighbours: lists {made.note}", flush=True)
         with progress(spark, "neighbours", total, "items"):
-            rows = staged(made.pairs, night, model_id, decided, items_read)
+            rows = staged(made.pairs, night, model_id, decided, items_read, made.made_on)
             lake.replace(STAGED_NEIGHBOURS, rows, night, empty=True)  # coverage tells: a look would search twice
         figures = judged(work, made, lake.read(STAGED_NEIGHBOURS, night))
         for frame in made.cached:
@@ -357,7 +363,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         if figures["recall"] < settings.audit.target_recall:
             made = f"brought up to date they had a recall of {figures['recall']:.3f}"
     if isinstance(made, str):
-        made = made_anew(work, made)
+        made = made_anew(work, night, made)
         figures = figures_of(made)
     nodes.unpersist()
     figure, low, high = (figures[name] for name in ("recall", "recall_low", "recall_high"))

@@ -16,7 +16,7 @@ WIDTH = 72  # characters of a title
 def report(settings: Settings, nights: int = 2) -> None:
     """Prints the report of the `nights` that were worked on last."""
     connection = sql.connect(settings)
-    latest = f"SELECT snapshot_date FROM runs GROUP BY 1 ORDER BY max(started_at) DESC LIMIT {nights}"
+    latest = f"SELECT snapshot_date FROM runs WHERE stage <> 'maintain' GROUP BY 1 ORDER BY max(started_at) DESC LIMIT {nights}"
     dates = [row[0] for row in sql.rows(connection, latest)]
     for date in reversed(dates):
         _stages(connection, date)

@@ -27,6 +27,9 @@ CONF = {
     ),  # of 10 MB the ids and hashes of 70,000 items: their vectors would be shuffled instead
     "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64MB",  # hashing ids this small is faster than sorting their vectors
     "spark.python.daemon.module": "jobs.daemon",
+    "spark.databricks.delta.optimize.minFileSize": str(128 << 20),  # of 1 GB a table's main file would be written anew every week
+    "spark.databricks.delta.vacuum.logging.enabled": "false",  # two commits a table that change nothing, each seen by those who follow it
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "64",  # a vacuum lists its folders in so many tasks, 10,000 of them
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",  # 3 MB of vectors a batch: steady memory in the Python workers
 }
 
@@ -34,6 +37,7 @@ LOCAL_CONF = {
     # one machine: Spark's 200 shuffle partitions and Delta's 50 snapshot partitions cost seconds a query and gain nothing
     "spark.sql.shuffle.partitions": "4",
     "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
     "spark.ui.enabled": "false",  # saves a second of start-up and a port that several drivers would fight for
     "spark.driver.host": "127.0.0.1",  # a laptop's own name often does not resolve
     "spark.driver.bindAddress": "127.0.0.1",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.errors import SettingsError
 from jobs.tables import PARTS
@@ -174,6 +174,7 @@ class Neighbours(_Section):
     weights: Weights = Weights()
     cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: by estimate 12 kB each of 384 dimensions, and its time
     increments: bool = False  # bring the last published night's lists up to date where little has changed, instead of making all anew
+    full_days: Annotated[int, Field(ge=1)] = 30  # ... for so many days: what a search has missed stays missed until all are made anew
     recall_sample: Annotated[int, Field(ge=1)] = 1000  # items checked against exact search every night
     seed: int = 0
 
@@ -191,6 +192,35 @@ class Audit(_Section):
     coverage_min: Share = 0.9  # share of items with all the neighbours they could have
 
 
+SAFE_DAYS = 7  # Delta's own bound
+
+
+def _no_reader_needs(days: int) -> int:
+    if days < SAFE_DAYS:
+        raise ValueError(
+            f"readers go on with the files of the version they began with, and a writer's are in no version yet: keep {SAFE_DAYS} days"
+        )
+    return days
+
+
+FOR_EVER = "for ever"
+Days = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda days: None if days == FOR_EVER else days)]
+
+
+class Maintenance(_Section):
+    """For how many days each table keeps its nights, or "for ever". Those that a coming night may read are kept in any case."""
+
+    raw_items: Days = 35  # a month of nights that can be run again, and a week in which somebody asks for it
+    quarantined_items: Days = 90  # suppliers are slow to mend, and it is little
+    clean_items: Days = 35  # as long as what it is made of; vectors of texts that are in none of it are removed
+    staged_neighbours: Days = 14  # read again by the next night, and by who asks why one was held
+    neighbours: Days = 400  # the same season of the year before
+    audit_results: Days = 400  # what was published can be accounted for
+    claims: Days = 90
+    runs: Days = 400
+    vacuum_days: Annotated[int, AfterValidator(_no_reader_needs)] = SAFE_DAYS  # until files that were replaced or forgotten are removed
+
+
 class Spark(_Section):
     master: str = "local[*]"  # under spark-submit the submit's own master wins
     conf: dict[str, str] = Field(default_factory=dict)
@@ -205,6 +235,7 @@ class Settings(_Section):
     embed: Embed = Embed()
     neighbours: Neighbours = Neighbours()
     audit: Audit = Audit()
+    maintenance: Maintenance = Maintenance()
     spark: Spark = Spark()
 
     @model_validator(mode="after")
@@ -214,6 +245,15 @@ class Settings(_Section):
             raise ValueError(f"'neighbours.block_by' asks for {unknown[0]!r}, and no source names a column for it")
         if self.neighbours.across == "source" and len(self.sources) == 1:
             raise ValueError("'neighbours.across' asks for neighbours from other sources, and there is only one source")
+        return self
+
+    @model_validator(mode="after")
+    def _feeds_are_kept_as_long_as_they_are_compared(self) -> Self:
+        kept, compared = self.maintenance.raw_items, self.audit.unchanged_days_max
+        if kept is not None and kept <= compared:
+            raise ValueError(
+                f"'maintenance.raw_items' keeps {kept} days, and 'audit.unchanged_days_max' compares feeds over {compared} and one"
+            )
         return self
 
     @property

@@ -3,7 +3,8 @@
 import importlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jobs.lake import Lake
 
 FIGURES_LINE = "shelfmates-figures "  # begins the line that carries every figure to a scheduler
+MAINTENANCE = "maintain"
 TRIES = 3  # of a stage that others get in the way of
 PARTS = ("shelfmates", "pyspark", "delta-spark", "torch", "transformers", "great-expectations")
 
@@ -46,10 +48,10 @@ class Entry:
 
     @property
     def closing_line(self) -> str:
-        """For instance `embed: 1,204 new vectors, 19,406 items, 3.1 s, 6,260 rows/s`."""
+        """For instance `embed: 1,204 new vectors, 19,406 items, 3.1 s, 6,260 rows/s`; what has read no rows has no speed."""
         counts, noted = self.counts, f", {self.counts.note}" if self.counts.note else ""
         handled = max(counts.rows_in, counts.rows_out)
-        rate = f", {handled / self.seconds:,.0f} rows/s" if handled else ""
+        rate = f", {handled / self.seconds:,.0f} rows/s" if counts.rows_in else ""
         return f"{self.stage}: {counts.rows_out:,} {counts.unit}{noted}, {self.seconds:.1f} s{rate}"
 
 
@@ -71,12 +73,15 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
     entries: list[Entry] = []
     try:
-        mine = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
+        if stages != [MAINTENANCE]:  # which works on no night, and beside all of them
+            with _in_our_words():
+                lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
         for stage in stages:
-            _work_on(stage, mine, settings, night, entries)
+            _work_on(stage, lake, settings, night, entries)
             print(entries[-1].closing_line, flush=True)
     finally:
-        _record(lake, settings, night, entries)
+        with _in_our_words():
+            _record(Lake(spark, settings.lake.root), settings, night, entries)  # of a run that was overtaken too
         spark.stop()
     if say_figures:
         print(FIGURES_LINE + json.dumps({entry.stage: entry.figures for entry in entries}), flush=True)
@@ -95,22 +100,33 @@ def _work_on(stage: str, lake: "Lake", settings: Settings, night: Night, entries
 
 
 def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
-    from pyspark.errors import PythonException
-
     began = time.monotonic()
     try:
-        entry.counts = importlib.import_module(f"jobs.{entry.stage}").run(lake.spark, lake, settings, night)
+        with _in_our_words():
+            entry.counts = importlib.import_module(f"jobs.{entry.stage}").run(lake.spark, lake, settings, night)
         entry.outcome = "ok"
     except Exception as error:
-        in_a_worker = ShelfmatesError.told_in(str(error)) if isinstance(error, PythonException) else None
-        own = in_a_worker or (None if isinstance(error, ShelfmatesError) else trouble(error))
-        entry.outcome = f"{type(own or error).__name__}: {_told(own or error)}"
-        if own:
-            raise own from error
+        entry.outcome = f"{type(error).__name__}: {_told(error)}"
         raise
     finally:
         entry.seconds = time.monotonic() - began
         entry.peak_memory_mb = peak_memory_mb()
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """An error of ours that a Python worker has raised, or the storage's, instead of Spark's report of it."""
+    from pyspark.errors import PythonException
+
+    try:
+        yield
+    except ShelfmatesError:
+        raise
+    except Exception as error:
+        own = (ShelfmatesError.told_in(str(error)) if isinstance(error, PythonException) else None) or trouble(error)
+        if own is None:
+            raise
+        raise own from error
 
 
 def _told(error: Exception) -> str:
@@ -120,7 +136,7 @@ def _told(error: Exception) -> str:
 
 def _record(lake: "Lake", settings: Settings, night: Night, entries: list[Entry]) -> None:
     """Appends the entries to `runs`; on a lake that was never prepared there is nowhere to write them yet."""
-    if not lake.exists(RUNS):
+    if not entries or not lake.exists(RUNS):
         return
     versions = {part: version(part) for part in PARTS} | {"settings": settings.fingerprint}
     rows = [

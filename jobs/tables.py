@@ -130,6 +130,7 @@ STAGED_NEIGHBOURS = Table(
         *_NEIGHBOUR,
         Column("fingerprint", "string", "of all but the items that decides a list: nights of one fingerprint continue each other"),
         Column("items_read", "string", "checksum of the night's items as they were read for it"),
+        Column("made_on", "date", "the night whose lists were last all made anew; increments carry it on"),
     ),
     key=("snapshot_date", "item_id", "rank"),
     partition=("snapshot_date",),

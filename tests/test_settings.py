@@ -30,6 +30,15 @@ def read(folder: Path, text: str, **environment: str):  # type: ignore[no-untype
         (GOOD.replace("sources.shop", 'sources."a:b"'), "a source name is part of every item_id"),
         (GOOD + '[neighbours]\nblock_by = ["brand"]\n', "'neighbours.block_by' asks for 'brand', and no source names a column for it"),
         (GOOD + '[neighbours]\nacross = "source"\n', "'neighbours.across' asks for neighbours from other sources, and there is only one"),
+        (
+            GOOD + "[maintenance]\nvacuum_days = 3\n",
+            "'maintenance.vacuum_days': readers go on with the files of the version",
+        ),
+        (GOOD + "[maintenance]\nruns = 'never'\n", "'maintenance.runs': Input should be a valid integer"),
+        (
+            GOOD + "[maintenance]\nraw_items = 7\n",
+            "'maintenance.raw_items' keeps 7 days, and 'audit.unchanged_days_max' compares",
+        ),
         ("[lake]\nroot = 'x'\n", "'sources' is missing"),
         ("[sources.shop\n", "is not TOML"),
     ],

@@ -1,25 +1,15 @@
 """The catalogue DAG: its tasks, its dates, and the commands it renders."""
 
-import os
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.commands import check_golden, context_of, rendered
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
-ROOT = Path(__file__).parents[2]
-GOLDEN = ROOT / "tests" / "golden" / "dags" / "catalogue"
-PLACEHOLDERS = {
-    os.environ["SHELFMATES_SETTINGS"]: "<settings>",
-    f"{sys.prefix}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages": "<packages>",
-    sys.executable: "<python>",
-    str(ROOT): "<home>",
-}
 FLOW = {"load": {"embed"}, "embed": {"neighbours"}, "neighbours": {"publish"}, "publish": set()}
 STAGES = {
     "load": ["prepare", "ingest", "validate", "clean", "weigh"],
@@ -27,16 +17,6 @@ STAGES = {
     "neighbours": ["neighbours"],
     "publish": ["audit", "publish"],
 }
-
-
-def context_of(date: str | None = None, partition: str | None = None, ds: str | None = None) -> dict[str, Any]:
-    """The names that a template may use. `ds` is defined only where the run has a logical date, as in Airflow."""
-    context: dict[str, Any] = {
-        "params": {"date": date},
-        "dag_run": SimpleNamespace(partition_key=partition),
-        "run_id": "scheduled__2026-11-20T03:00:00+00:00",
-    }
-    return context | ({"ds": ds} if ds else {})
 
 
 def test_flow(dags: dict[str, "DAG"]) -> None:
@@ -90,25 +70,4 @@ def test_no_night(dags: dict[str, "DAG"], partition: str | None, message: str) -
 @pytest.mark.parametrize("task", FLOW)
 @pytest.mark.usefixtures("spark_connection")
 def test_rendered_command(dags: dict[str, "DAG"], task: str) -> None:
-    """`SHELFMATES_REBUILD_GOLDEN=1 pytest tests/dags` writes the files anew."""
-    command = rendered(dags["catalogue"], task, context_of(ds="2026-11-20"))
-    lines = "\n".join(command) + "\n"
-    for machines_own, placeholder in PLACEHOLDERS.items():
-        lines = lines.replace(machines_own, placeholder)
-    golden = GOLDEN / f"{task}.txt"
-    if os.environ.get("SHELFMATES_REBUILD_GOLDEN"):
-        golden.write_text(lines, encoding="utf-8")
-        pytest.skip(f"{golden.name} rebuilt: look at the difference")
-    assert lines == golden.read_text(encoding="utf-8")
-
-
-def rendered(dag: "DAG", task_id: str, context: dict[str, Any]) -> list[str]:
-    """The command that the task would give to spark-submit, one argument an element."""
-    from shelfmates.operator import SparkJobOperator
-
-    task = dag.get_task(task_id)
-    assert isinstance(task, SparkJobOperator)
-    task = task.prepare_for_execution()
-    task.render_template_fields(context)
-    hook = task._get_hook()
-    return hook._build_spark_submit_command(task.application)
+    check_golden(dags["catalogue"], task)

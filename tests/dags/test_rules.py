@@ -15,7 +15,7 @@ HEAVY = ("pyspark", "py4j", "delta", "torch", "transformers", "great_expectation
 
 
 def test_these_are_the_dags(dags: dict[str, "DAG"]) -> None:
-    assert sorted(dags) == ["catalogue"]
+    assert sorted(dags) == ["catalogue", "maintenance"]
 
 
 def test_one_file_a_dag_of_the_same_name(dags: dict[str, "DAG"]) -> None:
@@ -62,7 +62,7 @@ def test_only_the_house_operator_submits_spark(dags: dict[str, "DAG"]) -> None:
         assert not [word for word in ("airflow.providers.apache.spark", "spark-submit ", "subprocess") if word in text], f"{file.name}"
 
 
-@pytest.mark.parametrize("module", ["catalogue"])
+@pytest.mark.parametrize("module", ["catalogue", "maintenance"])
 def test_importing_a_dag_loads_nothing_heavy(module: str) -> None:
     """In a process of its own, so that what other tests import doesn't count."""
     program = f"import {module}, sys; print([name for name in {HEAVY} if name in sys.modules])"

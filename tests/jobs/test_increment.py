@@ -163,7 +163,8 @@ def test_what_differs_between_two_nights(spark: "SparkSession") -> None:
 def test_why_a_night_makes_all_lists_anew(
     spark: "SparkSession", tmp_path: Path, settings: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Few items; nothing published; other settings; other items in the night before than it was made of; too much changed; no recall."""
+    """Few items; nothing published; other settings; other items in the night before than it was made of; too much changed; no recall; too
+    long ago."""
     random, lake = np.random.default_rng(3), lake_in(spark, tmp_path / "lake")
     items = {f"i{n:02}": random_item(random, "block") for n in range(30)}
     nights = [Night(START + timedelta(days=day), "test") for day in range(9)]
@@ -180,3 +181,8 @@ def test_why_a_night_makes_all_lists_anew(
     measured = iter([(0.5, 20), (1.0, 20)])  # of the lists that are brought up to date, and of those made anew
     monkeypatch.setattr(neighbours, "recall", lambda *work: next(measured))
     assert "all anew: brought up to date they had a recall of 0.500" in stage(lake, other, nights[6], fewer).note
+    stamp = increment.stamp(lake, nights[1])
+    assert stamp["made_on"] == nights[0].date  # the increment has carried it on
+    same = stamp["fingerprint"], stamp["items_read"], 8
+    assert increment.refusal(stamp, nights[1], nights[7], *same) is None
+    assert increment.refusal(stamp, nights[1], nights[8], *same) == "they were last on 2026-01-01, 8 days ago"

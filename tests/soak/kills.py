@@ -19,6 +19,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,7 @@ class Run:
         found = {}
         for at, line in list(self.said):
             name = line.split(":")[0]
-            if name in STAGES and line.endswith("rows/s"):
+            if name in STAGES and re.search(r", [\d.]+ s(, [\d,]+ rows/s)?$", line):
                 found.setdefault(name, at)
             elif line.startswith("shelfmates: night "):
                 found["start"] = at
