@@ -77,7 +77,7 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/python -m pytest -n 2 --dist loadfile # a Spark job leaves one core idle half the time
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # a Spark job leaves one core idle half the time
 
 backfill-test: setup ## a backfill through Airflow, three nights at once, against the nights one after the other: the same tables
 	@.venv/bin/python -m tests.soak.backfill $(OPTIONS)

@@ -24,11 +24,16 @@ path = "feeds/{date}/shop.csv"
 columns = { id = "id", title = "title" }
 """
 
-# Compiling a query costs more than it spares where a test asks for a few rows; whole nights run as they do elsewhere.
+# Compiling a query, and cutting its rows into parts, costs more than it spares where a test asks for a few rows.
 SPARK = """
 [spark]
 master = "local[2]"
-conf = { "spark.sql.codegen.wholeStage" = "false", "spark.sql.codegen.factoryMode" = "NO_CODEGEN" }
+
+[spark.conf]
+"spark.sql.codegen.wholeStage" = "false"
+"spark.sql.codegen.factoryMode" = "NO_CODEGEN"
+"spark.sql.shuffle.partitions" = "1"
+"spark.databricks.delta.snapshotPartitions" = "1"
 """
 
 

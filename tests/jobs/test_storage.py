@@ -3,8 +3,9 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -44,30 +45,44 @@ def told(call: Callable[[], object]) -> ShelfmatesError:
     return found
 
 
+class Disk(NamedTuple):
+    """A small file system, and the same one where it can only be read."""
+
+    path: Path
+    frozen: Path
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"only root may mount a small disk: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    found = Disk(tmp_path / "disk", tmp_path / "frozen")
+    for folder in found:
+        folder.mkdir()
+    commands = (
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", found.path],
+        ["mount", "--bind", found.path, found.frozen],
+        ["mount", "-o", "remount,bind,ro", found.frozen],
+    )
+    with ExitStack() as at_end:
+        for command in commands:
+            if said := subprocess.run(command, capture_output=True, text=True, check=False).stderr:
+                pytest.skip(f"only root may mount a small disk: {said.strip()}")
+            if "remount,bind,ro" not in command:  # a write that has failed may have left its file open
+                at_end.callback(subprocess.run, ["umount", "--lazy", command[-1]], check=True)
+        yield found
 
 
-def test_a_disk_that_is_full_or_frozen(lake: Lake, night: Night, small_disk: Path) -> None:
-    lake = Lake(lake.spark, str(small_disk / "lake"))
+def test_a_disk_that_is_full_or_frozen(lake: Lake, night: Night, disk: Disk) -> None:
+    lake, frozen = (Lake(lake.spark, str(path / "lake")) for path in disk)
     lake.create(AUDIT_RESULTS)
     write(lake, night, 3)
-    ballast = fill(small_disk)
-    full = told(lambda: write(lake, night, 5000))
+    ballast = fill(disk.path)
+    full = told(lambda: write(lake, night, 300))
     assert isinstance(full, ToolchainError)
     assert str(full).startswith("a disk is full (No space left on device); the published tables are as they were\n  → free space where")
     assert lake.read(AUDIT_RESULTS).count() == 3
     ballast.unlink()
     write(lake, night, 5)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    assert str(told(lambda: write(lake, night, 7))).startswith("the lake cannot be written (Read-only file system)")
+    assert str(told(lambda: write(frozen, night, 7))).startswith("the lake cannot be written (Read-only file system)")
     assert lake.read(AUDIT_RESULTS).count() == 5
 
 
