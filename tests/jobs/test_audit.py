@@ -124,28 +124,23 @@ def test_recall_below_its_bound_holds_until_the_bound_is_loosened(lake: Lake, se
     assert len(pairs_of(lake, night)) == len(ITEMS)
 
 
-def test_a_night_whose_recall_was_never_measured_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
-    stage(lake, night, recall=None)
-    said = r"staged_neighbours: recall@1 was not measured, expected >= 0.95: run neighbours for this date and run id"
-    refused(lake, settings(), night, said, ["staged_neighbours: coverage@1", "staged_neighbours: recall@1"])
+def test_a_night_that_has_skipped_its_stages_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
+    stage(lake, night, recall=None, quarantined=None)
+    said = (
+        r"night: validated is 0, .*: run validate, and all after it, for this date(.|\n)*"
+        r"staged_neighbours: recall@1 was not measured, expected >= 0.95: run neighbours for this date and run id"
+    )
+    refused(lake, settings(), night, said, ["night: validated", "staged_neighbours: coverage@1", "staged_neighbours: recall@1"])
 
 
-def test_a_night_that_was_staged_for_another_k_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
+def test_a_night_that_validate_held_or_that_was_staged_for_another_k_is_held(
+    lake: Lake, settings: Callable[..., Settings], night: Night
+) -> None:
     """What was measured of one neighbour an item says nothing of two."""
-    stage(lake, night)
-    two = settings().model_copy(update={"neighbours": Neighbours(k=2, slack=1)})
-    said = r"staged_neighbours: recall@2 was not measured, expected >= 0.95: run neighbours for this date and run id"
-    refused(lake, two, night, said, ["staged_neighbours: coverage@2", "staged_neighbours: recall@2"])
-
-
-def test_a_night_that_was_not_validated_is_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
-    stage(lake, night, quarantined=None)
-    refused(lake, settings(), night, r"night: validated is 0, .*: run validate, and all after it, for this date", ["night: validated"])
-
-
-def test_a_night_that_validate_held_stays_held(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
     stage(lake, night, quarantined=False)
-    refused(lake, settings(), night, "validate held the night by raw_items: quarantined_share", ["night: validated"])
+    two = settings().model_copy(update={"neighbours": Neighbours(k=2, slack=1)})
+    said = r"validate held the night by raw_items: quarantined_share(.|\n)*staged_neighbours: recall@2 was not measured, expected >= 0.95"
+    refused(lake, two, night, said, ["night: validated", "staged_neighbours: coverage@2", "staged_neighbours: recall@2"])
 
 
 def test_a_night_is_held_against_the_last_published_one(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:
@@ -216,10 +211,7 @@ def test_a_held_night_is_published_if_a_person_releases_it(lake: Lake, settings:
     assert len(pairs_of(lake, night)) == len(ITEMS)
     (row,) = lake.read(OVERRIDES, night).collect()
     assert (row["run_id"], row["who"], row["why"]) == ("test", "ada", "the range was cut")
-    assert (
-        sorted(row["checks"])
-        == ["staged_neighbours: coverage@1: 0.92, bound >= 0.9", "staged_neighbours: recall@1: 0.92, bound >= 0.95"][1:]
-    )
+    assert row["checks"] == ["staged_neighbours: recall@1: 0.92, bound >= 0.95"]
 
 
 def test_another_runs_staging_is_not_published(lake: Lake, settings: Callable[..., Settings], night: Night) -> None:

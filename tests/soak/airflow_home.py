@@ -101,7 +101,15 @@ def running(home: Path, dag_id: str, further: Mapping[str, str], at_once: int) -
         at_end.callback(end_all, home)
         for component in COMPONENTS:
             log = at_end.enter_context((home / f"{component[0]}.log").open("wb"))
-            subprocess.Popen([AIRFLOW, *component], cwd=home, env=airflow.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            subprocess.Popen(
+                [AIRFLOW, *component],
+                cwd=home,
+                env=airflow.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # signals of its group are not for the test
+            )
         wait_for_dag(airflow, dag_id)
         airflow.command("dags", "unpause", dag_id)
         yield airflow

@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work in this new folder, and leave it")
     parser.add_argument("--nights", type=int, default=7)
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("backfill: told to end"))  # what was started is ended on the way out
     try:
         if given.keep:
             soak(given.keep.absolute(), given.nights)

@@ -25,11 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import psutil
 from deltalake import DeltaTable
@@ -47,6 +46,7 @@ KILLS_A_ROUND = 5  # before a try is let to its end
 KINDS = ("jvm", "driver", "worker", "task")
 OF_A_RUN = {"run_id", "counted_at"}  # columns that differ from run to run
 COMPARED = ("raw_items", "quarantined_items", "clean_items", "item_vectors", "staged_neighbours", "neighbours", "current_neighbours")
+OF_AIRFLOW = re.compile(r"^\S+ \[\w+ *\] | \[airflow\.task\..*$")  # what its log puts around what the program says
 WAIT = 300.0  # seconds for which a night may say nothing
 
 
@@ -64,7 +64,7 @@ class Run:
 
     def _read(self) -> None:
         for line in self.process.stdout:
-            self.said.append((time.monotonic() - self.began, line.rstrip()))
+            self.said.append((time.monotonic() - self.began, OF_AIRFLOW.sub("", line.rstrip())))
 
     def ended(self) -> dict[str, float]:
         """Stages that have ended, with the second of it; `start` is the time until Spark was up."""
@@ -133,8 +133,8 @@ def rows(lake: Path, table: Table, night: date | None = None) -> list[str]:
     except TableNotFoundError:
         return []
     columns = [column for column in table.column_names if column not in OF_A_RUN]
-    partitions = [("snapshot_date", "=", str(night))] if night and "snapshot_date" in table.partition else None
-    found = delta.to_pyarrow_table(columns=columns, partitions=partitions)
+    of_night = [("snapshot_date", "=", night)] if night and "snapshot_date" in table.partition else None
+    found = delta.to_pyarrow_table(columns=columns, filters=of_night)
     return sorted(json.dumps(row, default=str, sort_keys=True) for row in found.to_pylist())
 
 
@@ -144,28 +144,18 @@ class Watcher:
     def __init__(self, lake: Path, before: dict[str, list[str]], after: dict[str, list[str]]) -> None:
         self.lake, self.allowed, self.reads = lake, {name: (before[name], after[name]) for name in before}, 0
         self.partial: list[str] = []
-        self.over, self.paused = Event(), Event()
+        self.over, self.looking = Event(), Lock()
         self.thread = Thread(target=self._watch, daemon=True)
         self.thread.start()
 
     def _watch(self) -> None:
         while not self.over.wait(0.1):
-            if self.paused.is_set():
-                continue
-            for table in (NEIGHBOURS, CURRENT_NEIGHBOURS):
-                found = rows(self.lake, table, NIGHT)
-                if self.paused.is_set():  # the lake is being set back
-                    break
-                self.reads += 1
-                if found not in self.allowed[table.name]:
-                    self.partial.append(f"{table.name}: {len(found)} rows")
-
-    @contextmanager
-    def looking_away(self) -> Iterator[None]:
-        self.paused.set()
-        time.sleep(2)  # what it is reading, it reads to its end
-        yield
-        self.paused.clear()
+            with self.looking:
+                for table in (NEIGHBOURS, CURRENT_NEIGHBOURS):
+                    found = rows(self.lake, table, NIGHT)
+                    self.reads += 1
+                    if found not in self.allowed[table.name]:
+                        self.partial.append(f"{table.name}: {len(found)} rows")
 
 
 def orphans() -> list[psutil.Process]:
@@ -236,7 +226,7 @@ def soak(folder: Path, kills: int, chance: random.Random) -> int:
         faults.extend(wrong(lake, right) if code == 0 else [f"the last try failed:\n{run.text}"])
         _, alive = psutil.wait_procs(orphans(), timeout=30)
         faults.extend(f"process {process.pid} is still at work" for process in alive)
-        with watcher.looking_away():
+        with watcher.looking:
             shutil.rmtree(lake)
             shutil.copytree(kept, lake)
 
@@ -252,17 +242,15 @@ def soak(folder: Path, kills: int, chance: random.Random) -> int:
             settled()
             print(f"  tables compared: {len(faults)} faults so far; {watcher.reads} reads, {len(watcher.partial)} partial", flush=True)
 
-    first = Run(settings, NIGHT, "scheduled")
-    while "start" not in first.ended() and first.process.poll() is None:
-        time.sleep(0.1)
-    second = Run(settings, NIGHT, "by hand")
-    codes = first.wait(), second.wait()
-    if codes != (1, 0) or "run by hand has begun the night" not in first.text:
-        faults.append(f"two runs at once ended with {codes}:\n{first.text}\n{second.text}")
+    both = [Run(settings, NIGHT, "scheduled"), Run(settings, NIGHT, "by hand")]
+    codes = [run.wait() for run in both]
+    told = [line for run in both for _, line in run.said if "has begun the night" in line]
+    if sorted(codes) != [0, 1] or not told:
+        faults.append("\n".join([f"two runs at once ended with {codes}", *(run.text for run in both)]))
     faults += wrong(lake, right)
     watcher.over.set()
     watcher.thread.join()
-    print("two runs of one night at once: the first said " + next((t for _, t in first.said if "has begun the night" in t), "nothing"))
+    print(f"two runs of one night at once, exit codes {codes}: {' '.join(told[:1])}")
     by_stage = collections.Counter(killed)
     print(f"{'stage':12}" + "".join(f"{kind:>8}" for kind in KINDS))
     for stage in moments:

@@ -3,7 +3,6 @@
 What the program says goes to standard output; the exit code is the program's failure, 1, or 0.
 """
 
-import logging
 import sys
 
 from airflow.sdk.exceptions import AirflowException
@@ -14,7 +13,6 @@ from jobs.cli import STAGES
 
 def main() -> None:
     date, run_id = sys.argv[1:]
-    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
     try:
         SparkJobOperator(task_id="night", stages=list(STAGES), date=date, run_id=run_id).execute({"outlet_events": {}})
     except AirflowException as error:
