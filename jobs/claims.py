@@ -59,5 +59,8 @@ def _superseded(night: Night, by: Any) -> SupersededError:
         remedy = "nothing is to be done if that one is at work or has ended well; else run the night again"
     else:
         remedy = f"go on with that run (`--run-id {by['run_id']}`), or begin the night anew with ingest: of two runs the later goes on"
-    found = f"run {by['run_id']} has begun" if by["begins"] else f"another process of run {by['run_id']} has gone on with"
-    return SupersededError(f"{found} the night of {night.date} at {by['claimed_at']:%H:%M:%S} UTC ({by['process']}); this one ends", remedy)
+    who = f"{'another process of ' if by['run_id'] == night.run_id else ''}run {by['run_id']}"
+    did = "has begun" if by["begins"] else "has gone on with"
+    return SupersededError(
+        f"{who} {did} the night of {night.date} at {by['claimed_at']:%H:%M:%S} UTC ({by['process']}); this one ends", remedy
+    )

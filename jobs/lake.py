@@ -146,14 +146,12 @@ class Lake:
             )
         if within != "true":  # Delta would look for the rows file by file; the night's partition is small and quickly written whole
             frame = frame.unionByName(self.read(table, night).where(f"NOT ({within})"))
+        self._overwrite(table, frame, night.predicate, night, note)
+
+    def _overwrite(self, table: Table, frame: DataFrame, partitions: str, night: Night, note: dict[str, object] | None = None) -> None:
+        writer = frame.write.format("delta").mode("overwrite").option("replaceWhere", partitions).option("userMetadata", _note(night, note))
         with self._commit(table):
-            (
-                frame.write.format("delta")
-                .mode("overwrite")
-                .option("replaceWhere", night.predicate)
-                .option("userMetadata", _note(night, note))
-                .save(self.path(table))
-            )
+            writer.save(self.path(table))
 
     def append(self, table: Table, frame: DataFrame, night: Night, note: dict[str, object] | None = None) -> None:
         self._check_schema(table, frame.schema)
@@ -215,9 +213,7 @@ class Lake:
     def reduce(self, table: Table, frame: DataFrame, partitions: str, night: Night) -> None:
         """Replaces the rows of whole partitions by some of them, which `frame` reads from the table itself, and not from a cache. What
         others append meanwhile is read too, or ends this with ConflictError: nothing of it is lost."""
-        writer = frame.write.format("delta").mode("overwrite").option("replaceWhere", partitions).option("userMetadata", _note(night, None))
-        with self._commit(table):
-            writer.save(self.path(table))
+        self._overwrite(table, frame, partitions, night)
 
     def compact(self, table: Table, night: Night, partitions: str | None = None) -> None:
         """Puts small files of a partition together; no commit where there are none. Rows stay as they are, and a reader of changes sees

@@ -1,6 +1,6 @@
 """What Spark says when the storage under the lake fails, in words a person can act on.
 
-Nothing that is published is lost by any of it: a commit that could not be written whole was not made.
+Nothing that is published is lost by any of it: a commit that could not be written whole was not made, and tables are as after their last.
 """
 
 import re
@@ -17,10 +17,10 @@ def trouble(error: Exception) -> ShelfmatesError | None:
     said = str(error)
     if FULL in said:
         remedy = "free space where the lake and Spark's temporary files (spark.local.dir) are, then run the night again"
-        return ToolchainError(f"a disk is full ({FULL}); the published tables are as they were", remedy)
+        return ToolchainError(f"a disk is full ({FULL}); no table holds a part of what was to be written", remedy)
     if FROZEN in said:
         remedy = "make the lake's storage writable, then run the night again"
-        return ToolchainError(f"the lake cannot be written ({FROZEN}); the published tables are as they were", remedy)
+        return ToolchainError(f"the lake cannot be written ({FROZEN}); no table holds a part of what was to be written", remedy)
     if unreadable := _UNREADABLE.search(said):
         why, file = unreadable.groups()
         found = f"{file} {'is gone' if why == 'FILE_NOT_EXIST' else 'cannot be read: it is damaged'}"

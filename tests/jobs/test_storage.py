@@ -78,7 +78,9 @@ def test_a_disk_that_is_full_or_frozen(lake: Lake, night: Night, disk: Disk) -> 
     ballast = fill(disk.path)
     full = told(lambda: write(lake, night, 300))
     assert isinstance(full, ToolchainError)
-    assert str(full).startswith("a disk is full (No space left on device); the published tables are as they were\n  → free space where")
+    assert str(full).startswith(
+        "a disk is full (No space left on device); no table holds a part of what was to be written\n  → free space where"
+    )
     assert lake.read(AUDIT_RESULTS).count() == 3
     ballast.unlink()
     write(lake, night, 5)

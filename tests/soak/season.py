@@ -90,7 +90,7 @@ def season(lake: Lake, settings: Settings, nights: int | None) -> None:
         day += 1
         if day % WEEK == 0:
             maintenance.append(seconds_of(lake, settings, night, ["maintain"]))
-        if day % MONTH == 0:
+        if day % MONTH == 0 or day == nights:
             months.append((day, seconds[-MONTH:], maintenance[-MONTH // WEEK :], sizes(Path(settings.lake.root))))
     print(f"{os.cpu_count()} cores")
     print(table(months))
