@@ -4,9 +4,9 @@ Nothing that a night may read or write meanwhile is touched, so it can be run be
 rewriting a file, and older than the settings say, counted back from the day this is done as of. Which nights stay whatever their age is
 decided in `needed`. Storage is given back by the first maintenance that finds the files unread for `vacuum_days`.
 
-`current_neighbours` is only vacuumed: a compaction between a publish's look and its commit would make that begin again, and every publish writes the
-files anew in which it changes rows. Logs need no care: Delta cuts them off after 30 days, as it writes a checkpoint every few commits.
-Where there is nothing to do no commit is made.
+`current_neighbours` is only vacuumed: a compaction between a publish's look and its commit would make that begin again, and every publish
+writes the files anew in which it changes rows. Logs need no care: Delta cuts them off after 30 days, as it writes a checkpoint every few
+commits. Where there is nothing to do no commit is made.
 """
 
 from collections.abc import Mapping
