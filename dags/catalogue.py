@@ -26,11 +26,9 @@ is that of the connection `spark_default`. Every stage leaves a row in the table
 The events of the assets `neighbours` and `current_neighbours` carry the night's figures.
 """
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, Param, timezone
 from shelfmates.assets import CURRENT_NEIGHBOURS, NEIGHBOURS
-from shelfmates.operator import SparkJobOperator
+from shelfmates.operator import DEFAULTS, SparkJobOperator
 
 with DAG(
     dag_id="catalogue",
@@ -41,13 +39,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,  # a night is audited against the one before it
     tags={"shelfmates", "nightly"},
-    default_args={
-        "owner": "shelfmates",
-        "retries": 2,  # the operator lets only transient errors come to a retry
-        "retry_delay": timedelta(minutes=2),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=30),
-    },
+    default_args=DEFAULTS,
     params={
         "date": Param(
             None,

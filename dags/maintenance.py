@@ -17,10 +17,8 @@ by command: `airflow dags trigger maintenance --conf '{"date": "2026-11-22"}'`, 
 **Where things are.** What was forgotten, dropped and freed is in the task's log and in the table `runs`, stage `maintain`.
 """
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, Param, timezone
-from shelfmates.operator import SparkJobOperator
+from shelfmates.operator import DEFAULTS, SparkJobOperator
 
 with DAG(
     dag_id="maintenance",
@@ -31,13 +29,7 @@ with DAG(
     catchup=False,  # one run makes up for all that were missed
     max_active_runs=1,  # two would put the same files together
     tags={"shelfmates", "weekly"},
-    default_args={
-        "owner": "shelfmates",
-        "retries": 2,  # the operator lets only transient errors come to a retry
-        "retry_delay": timedelta(minutes=2),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=30),
-    },
+    default_args=DEFAULTS,
     params={
         "date": Param(
             None,

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 # the form's date, else the partition's, else the day of the schedule: a run started by an asset or without a logical date has no `ds`
 NIGHT = "{{ params.get('date') or dag_run.partition_key or ds | default('') }}"
 
+# of every DAG's tasks
+DEFAULTS: dict[str, Any] = {
+    "owner": "shelfmates",
+    "retries": 2,  # the operator lets only transient errors come to a retry
+    "retry_delay": datetime.timedelta(minutes=2),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": datetime.timedelta(minutes=30),
+}
+
 # what the driver's JVM and its Python must be told before they start
 DRIVER = {
     "spark.pyspark.python": sys.executable,

@@ -31,21 +31,28 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 import psutil
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 
 from jobs.cli import STAGES
 from jobs.generate import generate
-from jobs.tables import CURRENT_NEIGHBOURS, NEIGHBOURS, TABLES, Table
+from jobs.tables import (
+    CLEAN_ITEMS,
+    CURRENT_NEIGHBOURS,
+    ITEM_VECTORS,
+    NEIGHBOURS,
+    QUARANTINED_ITEMS,
+    RAW_ITEMS,
+    STAGED_NEIGHBOURS,
+)
+from tests.soak.published import Rows, rows_of, told
 from tests.tiny_encoder import save
 
+PUBLISHED = (NEIGHBOURS, CURRENT_NEIGHBOURS)
 START = date(2026, 1, 5)
 NIGHT = START + timedelta(days=1)
 ITEMS = 300
 KILLS_A_ROUND = 5  # before a try is let to its end
 KINDS = ("jvm", "driver", "worker", "task")
-OF_A_RUN = {"run_id", "counted_at"}  # columns that differ from run to run
-COMPARED = ("raw_items", "quarantined_items", "clean_items", "item_vectors", "staged_neighbours", "neighbours", "current_neighbours")
+COMPARED = (RAW_ITEMS, QUARANTINED_ITEMS, CLEAN_ITEMS, ITEM_VECTORS, STAGED_NEIGHBOURS, *PUBLISHED)
 OF_AIRFLOW = re.compile(r"^\S+ \[\w+ *\] | \[airflow\.task\..*$")  # what its log puts around what the program says
 WAIT = 300.0  # seconds for which a night may say nothing
 
@@ -126,22 +133,10 @@ def kill(run: Run, stage: str, moments: dict[str, tuple[float, float]], kind: st
     return None
 
 
-def rows(lake: Path, table: Table, night: date | None = None) -> list[str]:
-    """The table's rows of a night, sorted, without what differs from run to run."""
-    try:
-        delta = DeltaTable(str(lake / table.name))
-    except TableNotFoundError:
-        return []
-    columns = [column for column in table.column_names if column not in OF_A_RUN]
-    of_night = [("snapshot_date", "=", night)] if night and "snapshot_date" in table.partition else None
-    found = delta.to_pyarrow_table(columns=columns, filters=of_night)
-    return sorted(json.dumps(row, default=str, sort_keys=True) for row in found.to_pylist())
-
-
 class Watcher:
     """Reads the published tables over and over, and keeps what it saw that was neither night."""
 
-    def __init__(self, lake: Path, before: dict[str, list[str]], after: dict[str, list[str]]) -> None:
+    def __init__(self, lake: Path, before: dict[str, Rows], after: dict[str, Rows]) -> None:
         self.lake, self.allowed, self.reads = lake, {name: (before[name], after[name]) for name in before}, 0
         self.partial: list[str] = []
         self.over, self.looking = Event(), Lock()
@@ -151,8 +146,8 @@ class Watcher:
     def _watch(self) -> None:
         while not self.over.wait(0.1):
             with self.looking:
-                for table in (NEIGHBOURS, CURRENT_NEIGHBOURS):
-                    found = rows(self.lake, table, NIGHT)
+                for table in PUBLISHED:
+                    found = rows_of(self.lake, table, NIGHT)
                     self.reads += 1
                     if found not in self.allowed[table.name]:
                         self.partial.append(f"{table.name}: {len(found)} rows")
@@ -168,15 +163,9 @@ def orphans() -> list[psutil.Process]:
     return found
 
 
-def wrong(lake: Path, right: dict[str, list[str]]) -> list[str]:
-    """Tables whose rows are not the undisturbed run's."""
-    found = []
-    for name in COMPARED:
-        mine = rows(lake, TABLES[name], NIGHT)
-        if mine != right[name]:
-            differing = sorted(set(mine) ^ set(right[name]))[:2]
-            found.append(f"{name}: {len(mine)} rows, {len(right[name])} undisturbed; for instance {differing}")
-    return found
+def wrong(lake: Path, right: dict[str, Rows]) -> list[str]:
+    """The tables that are not the undisturbed run's, each with its first differences."""
+    return ["\n".join(lines) for table in COMPARED if (lines := told(table, right[table.name], rows_of(lake, table, NIGHT)))]
 
 
 def finished(settings: Path, night: date, run_id: str) -> Run:
@@ -206,9 +195,9 @@ def soak(folder: Path, kills: int, chance: random.Random) -> int:
     settings, lake, kept = folder / "shop" / "shelfmates.toml", folder / "shop" / "lake", folder / "kept"
     finished(settings, START, "scheduled")
     shutil.copytree(lake, kept)
-    before = {table.name: rows(lake, table, NIGHT) for table in (NEIGHBOURS, CURRENT_NEIGHBOURS)}
+    before = {table.name: rows_of(lake, table, NIGHT) for table in PUBLISHED}
     undisturbed = finished(settings, NIGHT, "scheduled")
-    right = {name: rows(lake, TABLES[name], NIGHT) for name in COMPARED}
+    right = {table.name: rows_of(lake, table, NIGHT) for table in COMPARED}
     seconds = [0.0, *undisturbed.ended().values()]
     moments = dict(zip(["start", *STAGES], itertools.pairwise(seconds), strict=True))
     print(f"{os.cpu_count()} cores; undisturbed: " + ", ".join(f"{name} {b - a:.1f} s" for name, (a, b) in moments.items()), flush=True)
@@ -244,13 +233,13 @@ def soak(folder: Path, kills: int, chance: random.Random) -> int:
 
     both = [Run(settings, NIGHT, "scheduled"), Run(settings, NIGHT, "by hand")]
     codes = [run.wait() for run in both]
-    told = [line for run in both for _, line in run.said if "has begun the night" in line]
-    if sorted(codes) != [0, 1] or not told:
+    overtaken = [line for run in both for _, line in run.said if "has begun the night" in line]
+    if sorted(codes) != [0, 1] or not overtaken:
         faults.append("\n".join([f"two runs at once ended with {codes}", *(run.text for run in both)]))
     faults += wrong(lake, right)
     watcher.over.set()
     watcher.thread.join()
-    print(f"two runs of one night at once, exit codes {codes}: {' '.join(told[:1])}")
+    print(f"two runs of one night at once, exit codes {codes}: {' '.join(overtaken[:1])}")
     by_stage = collections.Counter(killed)
     print(f"{'stage':12}" + "".join(f"{kind:>8}" for kind in KINDS))
     for stage in moments:

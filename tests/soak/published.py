@@ -1,4 +1,4 @@
-"""What two lakes have published, read by delta-rs, and where it differs. Which run has published a row does not count."""
+"""Tables as delta-rs reads them, and where they differ. Which run has written a row does not count."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +16,11 @@ SHOWN = 5  # differences of a table
 Rows = dict[tuple[Any, ...], dict[str, Any]]  # by key
 
 
-def rows_of(lake: Path, table: Table) -> Rows:
+def rows_of(lake: Path, table: Table, night: date | None = None) -> Rows:
+    """All rows, or those of one night where the table has nights."""
     columns = [name for name in table.column_names if name != "run_id"]
-    rows = DeltaTable(lake / table.name).to_pyarrow_table(columns=columns).to_pylist()
+    of_night = [("snapshot_date", "=", night)] if night and "snapshot_date" in table.partition else None
+    rows = DeltaTable(lake / table.name).to_pyarrow_table(columns=columns, filters=of_night).to_pylist()
     found = {tuple(row[name] for name in table.key): row for row in rows}
     if len(found) < len(rows):
         raise ValueError(f"{table.name} has {len(rows) - len(found)} rows of a key that another row has")
@@ -36,18 +38,21 @@ def differences(expected: Rows, found: Rows) -> Iterator[str]:
             yield f"{name}: " + "; ".join(f"{c} is {other[c]!r}, expected {one[c]!r}" for c in one if one[c] != other[c])
 
 
+def told(table: Table, expected: Rows, found: Rows) -> list[str]:
+    """How many rows of the table differ, and the first of them; nothing if none does."""
+    lines = list(differences(expected, found))
+    return [f"{table.name}: {len(lines):,} rows differ, the first:", *(f"  {line}" for line in lines[:SHOWN])] if lines else []
+
+
 def faults(expected: Path, found: Path) -> list[str]:
     """The first differences of every table of two lakes, and of current_neighbours from the newest night's."""
-    told = []
-    for table in COMPARED:
-        lines = list(differences(rows_of(expected, table), rows_of(found, table)))
-        told += [f"{table.name}: {len(lines):,} rows differ, the first:", *(f"  {line}" for line in lines[:SHOWN])] if lines else []
+    lines = [line for table in COMPARED for line in told(table, rows_of(expected, table), rows_of(found, table))]
     nights = rows_of(found, NEIGHBOURS)
     newest = max(night for night, *_ in nights)
     of_newest = {key[1:]: {n: v for n, v in row.items() if n != "snapshot_date"} for key, row in nights.items() if key[0] == newest}
     if of_newest != rows_of(found, CURRENT_NEIGHBOURS):
-        told.append(f"current_neighbours are not those of {newest}")
-    return told
+        lines.append(f"current_neighbours are not those of {newest}")
+    return lines
 
 
 def version(lake: Path, table: Table) -> int:
