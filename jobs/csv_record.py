@@ -25,7 +25,14 @@ def records(lines: Iterator[str], separator: str, quote: str, longest: int) -> I
 
     Raises UnclosedQuoteError for a field of more than `longest` characters, or one that the text ends in.
     """
-    csv.field_size_limit(longest)  # the module's own limit, 131,072, is within what descriptions reach
+    before = csv.field_size_limit(longest)  # one for the whole process; its own, 131,072, is within what descriptions reach
+    try:
+        yield from _records(lines, separator, quote)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _records(lines: Iterator[str], separator: str, quote: str) -> Iterator[list[str] | Unsplit]:
     taken: list[str] = []
 
     def recorded() -> Iterator[str]:
