@@ -3,7 +3,8 @@
 A cover is leaders on the sphere: an item goes to the cells of its nearest few, so that true neighbours meet in one. How few is measured: on
 sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs should be found: one that shares
 several cells has a chance in each of them. Items are always compared with all leaders: a second level would spare little (a cell has a
-hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border.
+hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border. The driver makes the cover:
+in seconds of twenty million items; of a hundred million it would take hours, and larger cells are the better choice.
 """
 
 import heapq

@@ -12,7 +12,8 @@ CPU_BYTES = 2**28  # of one block where there is no device to ask
 BYTES_A_PAIR = 16  # float32, its bfloat16 origin, and top-k's working copies
 TARGET_ROWS = 65_536
 SPARE = 16  # candidates beyond those asked for, which bfloat16 products may have put in another order
-ROUNDING = 0.004  # the most by which a product of unit vectors that are rounded to bfloat16 is off: twice half a step of 2^-8
+ROUNDING = 0.008  # a product of unit vectors that are rounded to bfloat16 is off by two half steps of 2^-7 at most
+ROUNDING_OF_LARGEST = 0.0141  # or, for each unit of their largest component, by six standard deviations
 
 
 def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.int32], device: torch.device) -> npt.NDArray[np.int32]:
@@ -20,18 +21,29 @@ def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.
 
     vectors (n, d) float32, rows of unit length; labels (n,) int32, or none: pairs of one label do not count. Products are bfloat16 with
     float32 sums; the width + SPARE best of them are computed again in float32. Where rounding could have hidden a better one, as
-    among many vectors that are nearly alike, the row is searched again with float32 products.
+    among many vectors that are nearly alike, the row is searched again with float32 products. Where the device lacks the memory for a
+    block, it and all that follow are halved.
     """
     exact = torch.from_numpy(vectors).to(device)
     quick = exact.bfloat16()
     unlike = torch.from_numpy(labels if len(labels) else np.arange(len(vectors), dtype=np.int32)).to(device)
     rows = query_rows(device, min(len(vectors), TARGET_ROWS))
     found = np.full((len(vectors), width), -1, dtype=np.int32)
-    for start in range(0, len(vectors), rows):
+    rounding = min(ROUNDING, ROUNDING_OF_LARGEST * float(exact.abs().max())) if len(vectors) else 0.0
+    start = 0
+    while start < len(vectors):
         queries = torch.arange(start, min(len(vectors), start + rows), device=device)
-        ids, doubtful = _of_queries(exact, quick, unlike, queries, width)
-        ids[doubtful] = _of_queries(exact, exact, unlike, queries[doubtful], width)[0]
-        found[start : start + rows] = ids.cpu().numpy()
+        try:
+            ids, doubtful = _of_queries(exact, quick, unlike, queries, width, rounding)
+            ids[doubtful] = _of_queries(exact, exact, unlike, queries[doubtful], width, 0.0)[0]
+        except torch.OutOfMemoryError:  # another task has taken what was free
+            if rows == 1:
+                raise
+            rows //= 2
+            torch.cuda.empty_cache()
+            continue
+        found[start : start + len(queries)] = ids.cpu().numpy()
+        start += len(queries)
     return found
 
 
@@ -42,9 +54,9 @@ def query_rows(device: torch.device, targets: int) -> int:
 
 
 def _of_queries(
-    exact: torch.Tensor, quick: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor, width: int
+    exact: torch.Tensor, quick: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor, width: int, rounding: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(q, width) int32 nearest of the queries, and which rows (q,) a rounded product may have kept a better one from."""
+    """(q, width) int32 nearest of the queries, and which rows (q,) products that are off by so much may have kept a better one from."""
     best = torch.full((len(queries), 0), -torch.inf, device=quick.device)
     ids = torch.empty((len(queries), 0), dtype=torch.int64, device=quick.device)
     for start in range(0, len(quick), TARGET_ROWS):
@@ -58,7 +70,7 @@ def _of_queries(
     again.masked_fill_(best == -torch.inf, -torch.inf)
     values, order = again.topk(min(width, again.shape[1]), dim=1)
     kept = ids.gather(1, order).masked_fill_(values == -torch.inf, -1).int()
-    doubtful = (best[:, -1] + ROUNDING >= values[:, -1]) & (best[:, -1] > -torch.inf)
+    doubtful = (best[:, -1] + rounding >= values[:, -1]) & (best[:, -1] > -torch.inf)
     return torch.nn.functional.pad(kept, (0, width - kept.shape[1]), value=-1), doubtful
 
 

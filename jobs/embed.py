@@ -20,7 +20,7 @@ from jobs import encoder
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.session import progress
+from jobs.session import gpu_of_task, progress
 from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 
@@ -66,8 +66,7 @@ def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int | N
         table = pa.Table.from_batches(received)
         texts = table["text"].to_pylist()
         context: Any = TaskContext.get()  # there is one: this is a task
-        gpu = context.resources().get("gpu")
-        loaded = encoder.load(folder, f"cuda:{gpu.addresses[0]}" if gpu else None)
+        loaded = encoder.load(folder, gpu_of_task())
         began = time.time()
         found = loaded.encode(texts, batch_tokens, threads=context.cpus())
         by, task = f"{loaded.precision} on {loaded.kind}", (part, context.partitionId())

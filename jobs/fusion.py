@@ -230,6 +230,15 @@ def _highest(similarities: Vectors, count: int) -> tuple[Rows, Vectors]:
     return np.take_along_axis(near, order, axis=1), np.take_along_axis(value, order, axis=1)
 
 
+def _with_others(of: Items, weights: Vectors, rows: Rows, labels: Positions | None) -> Vectors:
+    """(r, n) similarities of some rows with all others, with `labels` (n,) with those of another label; -inf with the rest."""
+    found = compared(of[rows], of, weights)
+    found[np.arange(len(rows)), rows] = -np.inf
+    if labels is not None:
+        found[labels[rows][:, None] == labels] = -np.inf
+    return found
+
+
 def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Positions | None, pool: "Workers") -> tuple[Positions, Vectors]:
     """Positions (r, k) and similarities (r, k) of the k most similar of each of the rows among all others, by comparing all of them: the
     truth that a search is measured by. With `labels` (n,) int32 only those of another label count. Where there are fewer, NONE and -inf.
@@ -239,11 +248,7 @@ def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Position
 
     def search(start: int) -> None:
         mine = rows[start : start + AT_ONCE[0]]
-        found = compared(of[mine], of, weights)
-        found[np.arange(len(mine)), mine] = -np.inf
-        if labels is not None:
-            found[labels[mine][:, None] == labels] = -np.inf
-        near, value = _highest(found, most)
+        near, value = _highest(_with_others(of, weights, mine, labels), most)
         similarities[start : start + len(mine), :most] = value
         positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
 
@@ -273,24 +278,32 @@ def met(
 
     def search(start: int) -> None:
         mine = queries[start : start + AT_ONCE[0]]
-        found = compared(of[mine], of, weights)
-        found[np.arange(len(mine)), mine] = -np.inf
-        if labels is not None:
-            found[labels[mine][:, None] == labels] = -np.inf
-        counts = (found >= floors) & changed[mine][:, None]
-        if width < len(mine) and np.count_nonzero(counts) > len(of) * width:  # where nothing is similar all are above the floors
-            counts &= found >= np.partition(found, -width, axis=0)[-width]
-        query, item = np.nonzero(counts)
-        pairs.append((item, mine[query], found[query, item]))
+        found = _with_others(of, weights, mine, labels)
         near, value = _highest(found, most)
         similarities[start : start + len(mine), :most] = value
         positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
+        found[~changed[mine]] = -np.inf
+        counts = found >= floors
+        if width < len(mine) and np.count_nonzero(counts) > len(of) * width:  # where nothing is similar all are above the floors
+            counts[np.argsort(-found, axis=0, kind="stable")[width:], np.arange(len(of))] = False
+        query, item = np.nonzero(counts)
+        pairs.append((item, mine[query], found[query, item]))
 
-    pool.share(search, range(0, len(queries), AT_ONCE[0]))
-    item, query, value = (np.concatenate(column) for column in zip(*pairs, strict=True)) if pairs else (np.empty(0, int),) * 3
-    order = np.lexsort((query, -value, item))
-    item, query = item[order], query[order]
-    rank = np.arange(len(item)) - np.searchsorted(item, item)
-    others = np.full((len(of), 1 + rank.max(initial=0, where=rank < width)), NONE, dtype=np.int32)
-    others[item[rank < width], rank[rank < width]] = query[rank < width]
+    def nearest() -> tuple[Rows, Rows, Rows, Vectors]:
+        """Of the pairs the `width` best of each item, with their ranks."""
+        item, query, value = (np.concatenate(column) for column in zip(*pairs, strict=True)) if pairs else (np.empty(0, int),) * 3
+        order = np.lexsort((query, -value, item))
+        item, query, value = item[order], query[order], value[order]
+        rank = np.arange(len(item)) - np.searchsorted(item, item)
+        best = rank < width
+        return rank[best], item[best], query[best], value[best]
+
+    step = AT_ONCE[0] * max(8, pool.threads)
+    for start in range(0, len(queries), step):
+        pool.share(search, range(start, min(start + step, len(queries)), AT_ONCE[0]))
+        rank, item, query, value = nearest()
+        pairs[:] = [(item, query, value)]  # what is held does not grow with the queries
+    rank, item, query, _ = nearest()
+    others = np.full((len(of), 1 + rank.max(initial=0)), NONE, dtype=np.int32)
+    others[item, rank] = query
     return positions, similarities, others

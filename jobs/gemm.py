@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from jobs import int8
-from jobs.lanes import LANES
+from jobs.kernel import LANES
 
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -25,7 +25,7 @@ EMULATED = 0.1  # seconds: a CPU that takes so long for a product, twice, need n
 WORTH = 1.5  # times as fast as float32 it has to be: where the two are near each other, noise would choose, and float32 is exact
 AT_ONCE = 1024  # rows that are narrowed in the cache
 LENGTH = 1.001  # of a unit vector, at most
-ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.006}  # how far a product of unit vectors may lie from that of `kernel.fixed_point`
+ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.012}  # how far a product of unit vectors may lie from that of `kernel.fixed_point`
 
 
 @dataclass(frozen=True)

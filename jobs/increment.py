@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 from jobs import fusion, neighbour_list, task
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.nodes import few, nodes_of, with_most, with_vectors
+from jobs.nodes import NAME, few, with_most, with_vectors
 from jobs.settings import Neighbours
 from jobs.tables import STAGED_NEIGHBOURS
 
@@ -112,15 +112,15 @@ def ends(lists: DataFrame, base: Base, now: DataFrame, how: Neighbours, groups_t
     )
 
 
-def changed_nodes(now: DataFrame, base: Base, ended: DataFrame, short: list[str]) -> DataFrame:
-    """The nodes of the night: `nodes.nodes_of` with wanted, changed and floor as in `task.CHANGED`."""
+def flags(nodes: DataFrame, base: Base, ended: DataFrame, short: list[str]) -> DataFrame:
+    """One row a node: its name, wanted, changed and floor as in `task.CHANGED`."""
     wanted = [*base.changed, *short]
-    flags = few(
-        now.sparkSession, item_id=pa.array(wanted, pa.string()), changed=pa.array([True] * len(base.changed) + [False] * len(short))
-    )
-    items = now.join(flags, "item_id", "left").join(ended.select("item_id", "floor"), "item_id", "left")
+    changed = pa.array([True] * len(base.changed) + [False] * len(short), pa.bool_())
+    listed = few(nodes.sparkSession, item_id=pa.array(wanted, pa.string()), changed=changed)
+    items = nodes.select(F.expr(NAME).alias("name"), F.explode("members").alias("item_id"))
+    of_item = items.join(listed, "item_id", "left").join(ended.select("item_id", "floor"), "item_id", "left")
     flagged = F.coalesce(F.max("changed"), F.lit(False)).alias("changed")
-    return nodes_of(items, F.max(F.isnotnull("changed")).alias("wanted"), flagged, F.min("floor").alias("floor"))
+    return of_item.groupBy("name").agg(F.max(F.isnotnull("changed")).alias("wanted"), flagged, F.min("floor").alias("floor"))
 
 
 def compared(nodes: DataFrame, vectors: DataFrame, plan: Mapping[str, int], search: task.Search, log: Any) -> DataFrame:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs import device, gemm, kernel, leaf
-from jobs.lanes import LANES
+from jobs import device, gemm, kernel, leaf, measure
+from jobs.kernel import LANES
 from jobs.pool import Workers, workers
 
 Vectors = npt.NDArray[np.float32]
@@ -31,7 +31,6 @@ MARGIN = 6  # kept beyond k, so that the rounding of fixed point and float32 doe
 NARROW = 48  # the largest products of a narrow precision: among fewer the nearest are not sure to be, where many lie close together
 QUERY_ROWS, KERNEL_ROWS = 256, 4096  # of one thread's turn
 PILOT_ROWS = 512  # compared with everything; at recall .95 the standard error is about half a per cent
-TIE = 1e-6  # float32 products of one pair differ by less
 ROUNDS = 4  # of leaves, before everything is compared
 
 # Recall asked for → leaves a vector is put into, such that the first round reaches it for the 10 nearest of 100,000 names of foods and of a
@@ -77,17 +76,18 @@ def nearest(
     labels: Positions | None = None,
     threads: int = 1,
     seed: int = 0,
+    on: str | None = None,
 ) -> Neighbours:
     """The k nearest of every vector among the others; with `labels` (n,) int32 among those of another label.
 
     vectors (n, d) float32, rows of unit length, or zero: these have no neighbours and are nobody's. target_recall above 0, 1 compares
-    everything; it is meant of the nearest `wanted`, where fewer than k matter. Raises ValueError for vectors that are neither, naming the
-    first.
+    everything; it is meant of the nearest `wanted`, where fewer than k matter. `on`: the GPU, as torch names it; without it the first one,
+    where there is one. Raises ValueError for vectors that are neither, naming the first.
     """
     present, some, unlike = _present(vectors, labels)
     every = np.arange(len(some))
     with workers(threads) as pool:
-        met = _met(some, k, MARGIN, target_recall, wanted or k, unlike, seed, pool)
+        met = _met(some, k, MARGIN, target_recall, wanted or k, unlike, seed, pool, on)
         met = met or Candidates(exact(some, every, k, unlike, pool)[0], every)
         positions, similarities = kernel.lists(len(some), k)
         _settled(some, every, met.order, met.positions, positions, similarities, pool)
@@ -105,12 +105,13 @@ def candidates(
     labels: Positions | None = None,
     threads: int = 1,
     seed: int = 0,
+    on: str | None = None,
 ) -> Candidates:
     """As `nearest`, for those who choose among the k by a similarity of their own: as products in a narrow precision tell them, without
     the similarities, which take as long as the search where k is large."""
     present, some, unlike = _present(vectors, labels)
     with workers(threads) as pool:
-        met = _met(some, k, 0, target_recall, wanted or k, unlike, seed, pool)
+        met = _met(some, k, 0, target_recall, wanted or k, unlike, seed, pool, on)
         if not met:
             every = np.arange(len(some))
             met = Candidates(_compared(gemm.matrix(torch.from_numpy(some), gemm.fastest()), every, k, unlike, pool)[0], every)
@@ -125,14 +126,19 @@ def _present(vectors: Vectors, labels: Positions | None) -> tuple[Rows, Vectors,
 
 
 def _met(
-    vectors: Vectors, k: int, spare: int, target_recall: float, wanted: int, labels: Positions, seed: int, pool: Workers
+    vectors: Vectors, k: int, spare: int, target_recall: float, wanted: int, labels: Positions, seed: int, pool: Workers, on: str | None
 ) -> Candidates | None:
     """k + spare others of every vector that are likely its nearest; None where on this CPU everything has to be compared."""
     if torch.cuda.is_available():
-        return Candidates(device.search(vectors, k + spare, labels, torch.device("cuda")), np.arange(len(vectors)))
+        return Candidates(device.search(vectors, k + spare, labels, torch.device(on or "cuda")), np.arange(len(vectors)))
     if len(vectors) <= EXACT_ROWS or k > EXACT_K or target_recall >= 1:
         return None
     return _approximate(vectors, k, spare, target_recall, wanted, labels, np.random.default_rng(seed), pool)
+
+
+def precision(on: str | None = None) -> str:
+    """Of the products by which a search tells who is near: the one that was measured to be fastest here."""
+    return f"bfloat16 on {on or 'cuda'}" if torch.cuda.is_available() else f"{str(gemm.fastest()).removeprefix('torch.')} on cpu"
 
 
 def warm_up() -> None:
@@ -279,15 +285,9 @@ def _given(ids: Positions, order: Rows) -> Positions:
 
 
 def _recall(vectors: Vectors, rows: Rows, ids: Positions, best: Vectors) -> float:
-    """The share of what there is to find for the rows that is among the ids (r, w); ties by similarity.
-
-    best (r, k): the similarities there are to find, LOWEST beyond their end.
-    """
-    there = best > kernel.LOWEST
-    least = np.where(there, best, np.inf).min(axis=1, keepdims=True)  # the k-th, or the last there is
+    """The recall of the ids (r, w), where best (r, k) are the similarities there are to find, LOWEST beyond their end."""
     found = np.where(ids == NONE, -np.inf, np.einsum("rd,rwd->rw", vectors[rows], vectors[ids]))
-    hits = np.minimum((found >= least - TIE).sum(axis=1), there.sum(axis=1))
-    return float(hits.sum() / there.sum()) if there.any() else 1.0
+    return measure.mean_recall(list(found), [row[row > kernel.LOWEST] for row in best], best.shape[1])
 
 
 @dataclass(frozen=True)

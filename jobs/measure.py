@@ -25,6 +25,12 @@ def recall_of_items(
     return recalls
 
 
+def mean_recall(published: Sequence[npt.NDArray[np.floating]], exact: Sequence[npt.NDArray[np.floating]], k: int) -> float:
+    """The mean of `recall_of_items`; 1 where no item has anything to be matched with."""
+    recalls = recall_of_items(published, exact, k)
+    return float(np.nanmean(recalls)) if not np.isnan(recalls).all() else 1.0
+
+
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """95 % interval of a share seen in n trials (Wilson, 1927). For a mean of n values between 0 and 1 it is wide enough, since no
     such values vary more than the ones of a 0/1 trial."""

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ from jobs.errors import ContractError
 from jobs.increment import Base
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.nodes import BLANK, counted, few, items_of, known_items, nodes_of, read, sampled, with_vectors
+from jobs.nodes import BLANK, NAME, counted, few, items_of, known_items, nodes_of, read, sampled, with_vectors
 from jobs.recall import coverage, nearest_of_sample, recall
-from jobs.session import at_once, progress, readied
+from jobs.session import at_once, gpu_of_task, progress, readied
 from jobs.settings import Neighbours, Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
 
@@ -47,9 +48,8 @@ def cover_of(
     nodes: DataFrame, vectors: DataFrame, size: int, asked: list[Any], reading: fusion.Reading, how: Neighbours, misses: float
 ) -> tuple[cells.Cover, dict[str, sample.Vectors]]:
     """The cover of one block, of `size` nodes, and the true similarities of the sampled items in it."""
-    name = F.element_at("members", 1).alias("name")
     chosen, others = at_once(
-        nodes.select(name).orderBy(F.xxhash64("name", F.lit(how.seed)), "name").limit(COVER_SAMPLE).collect,
+        nodes.select(F.expr(NAME).alias("name")).orderBy(F.xxhash64("name", F.lit(how.seed)), "name").limit(COVER_SAMPLE).collect,
         lambda: sampled(nodes, COVER_ASKED, how.seed + 1),  # the recall is not measured by the items that the cover was chosen by
     )
     names, rows = [row["name"] for row in chosen], {row["item_id"]: row for row in [*asked, *others]}
@@ -138,7 +138,7 @@ def pairs(
     count = len(work)
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
     promised = 1 - (SKETCH_MISSES + SEARCH_MISSES) * misses
-    search = task.Search(how, reading, 1 - SEARCH_MISSES * misses, promised, narrow, threads_of(spark, work), parts, asked)
+    search = task.Search(how, reading, 1 - SEARCH_MISSES * misses, promised, narrow, threads_of(spark, work), parts, asked, gpu_of_task)
     packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
@@ -195,7 +195,7 @@ class Work:
     how: Neighbours
     misses: float
 
-    @property
+    @cached_property
     def sizes(self) -> Counter[str]:
         """Nodes of each block."""
         return nodes_by_block(self.groups)
@@ -274,27 +274,29 @@ def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> M
     if len(base.changed) + len(short) > most:
         ended.unpersist()
         return f"too many of the lists have lost their neighbours since {base.night.date}"
-    nodes = increment.changed_nodes(work.items, base, ended, short).persist()
+    flags = increment.flags(work.nodes, base, ended, short).persist()
+    nodes = work.nodes.withColumn("name", F.expr(NAME)).join(flags, "name").drop("name")
     blocks = {row["block"] for row in nodes.where("wanted").select("block").distinct().collect()} | {row["block"] for row in work.asked}
     sizes = {block: work.sizes[block] for block in blocks}
     plan = cells.packed(sizes, how.cell_rows, spark.sparkContext.defaultParallelism)
     loads = [0] * (1 + max(plan.values()))
     for block, cell in plan.items():
         loads[cell] += sizes[block]
-    search = task.Search(how, work.reading, 1, 1, len(loads), threads_of(spark, loads), len(loads), work.asked_of(blocks))
+    threads, asked = threads_of(spark, loads), work.asked_of(blocks)
+    search = task.Search(how, work.reading, 1, 1, len(loads), threads, len(loads), asked, gpu_of_task)
     met = increment.compared(nodes, work.vectors, plan, search, log).persist()
     replaced = nodes.where("wanted").select(F.explode("members").alias("item_id"))
     found = increment.merged(lists, met, replaced, base, ended, kept)
     figures = {"increment": 1.0, "items_changed": len(base.changed), "items_removed": len(base.removed), "lists_refilled": len(short)}
     told = f"{len(base.changed):,} items new or changed, {len(base.removed):,} gone or changed, {len(short):,} lists refilled"
-    return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, nodes, met))
+    return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, flags, met))
 
 
 def judged(work: Work, made: Made, found: DataFrame) -> dict[str, float]:
     """Recall and coverage of what was staged, and the cells it was found in."""
     true = dict(made.true)
-    for *_, best in made.log.value:
-        true |= best
+    for told in made.log.value:
+        true |= told.true
     if missed := {row["item_id"] for row in work.asked} - true.keys():
         raise ContractError(
             f"no cell has searched item {min(missed)}", "run neighbours again, and report it: this is a fault of the program"
@@ -370,22 +372,27 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     told = f"{figures['recall_sample']:,} random items, 95 % interval {low:.4f} to {high:.4f}"
     lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figure, told, figures["coverage"])), night)
     note = f"recall@{how.k} {figure:.3f} ({low:.3f} to {high:.3f}), {made.note}" + (f", {silent:,} items without text" if silent else "")
+    if searched_in := {entry.effort.precision for entry in made.log.value} - {""}:
+        note += f", searched in {' and '.join(sorted(searched_in))}"
     return Counts(total, int(figures.pop("pairs")), "pairs", figures | made.figures | {"items_without_text": silent}, note=note)
 
 
-def of_cells(told: list[Any]) -> dict[str, float]:
+def of_cells(told: list[task.Told]) -> dict[str, float]:
     """Figures of the cells, from what their tasks told; a task that was run twice tells twice, and counts once."""
-    cell = {key: (rows, seconds, rounds) for key, rows, _, seconds, rounds, _ in told}
-    if not cell:
+    searched = {entry.cell: entry for entry in told}.values()
+    if not searched:
         return {}
-    rows, seconds, rounds = (np.array(column, dtype=float) for column in zip(*cell.values(), strict=True))
+    rows, seconds = (np.array(column, dtype=float) for column in zip(*((cell.nodes, cell.seconds) for cell in searched), strict=True))
+    effort = task.Effort.most(cell.effort for cell in searched)
     return {
-        "cells": len(cell),
+        "cells": len(searched),
         "cell_nodes_max": rows.max(),
         "cell_skew": rows.max() / rows.mean(),
         "cell_seconds_median": round(float(np.median(seconds)), 3),
         "cell_seconds_max": round(seconds.max(), 3),
-        "search_rounds_max": rounds.max(),
+        "search_rounds_max": effort.rounds,
+        "candidates_max": effort.candidates,
+        "pilot_recall_min": effort.pilot_recall,
     }
 
 

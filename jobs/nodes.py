@@ -19,6 +19,7 @@ from jobs.item import all_fields_sql
 from jobs.night import Night
 from jobs.settings import Neighbours, Weigh, Weights
 
+NAME = "element_at(members, 1)"  # SQL of a node, by which it is told from all others
 BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 
 
@@ -34,13 +35,13 @@ def items_of(items: DataFrame, how: Neighbours, weigh: Weigh) -> DataFrame:
     return items.select("item_id", block_of(how.block_by).alias("block"), side, "content_hash", *columns_read(how.weights, weigh))
 
 
-def nodes_of(items: DataFrame, *further: Column) -> DataFrame:
-    """One row a node: block, source, content_hash, the columns of `fusion.READ`, members (their ids, sorted; the first is the node's name),
-    and what else its items are to be summed up to."""
+def nodes_of(items: DataFrame) -> DataFrame:
+    """One row a node: block, source, content_hash, the columns of `fusion.READ`, members (their ids, sorted; the first is the node's
+    name)."""
     columns = [F.min(name).alias(name) for name in fusion.READ]
     members = F.array_sort(F.collect_list("item_id")).alias("members")
     same = F.xxhash64(*fusion.READ).alias("same")
-    return items.groupBy("block", "source", "content_hash", same).agg(members, *columns, *further).drop("same")
+    return items.groupBy("block", "source", "content_hash", same).agg(members, *columns).drop("same")
 
 
 def columns_read(weights: Weights, weigh: Weigh) -> list[Column]:
@@ -74,8 +75,7 @@ def counted(nodes: DataFrame, night: Night) -> list[Any]:
 
 def sampled(nodes: DataFrame, count: int, seed: int) -> list[Any]:
     """A seeded random sample of the nodes' items: item_id, node, block, source, content_hash."""
-    name = F.element_at("members", 1).alias("node")
-    items = nodes.select(F.explode("members").alias("item_id"), name, "block", "source", "content_hash")
+    items = nodes.select(F.explode("members").alias("item_id"), F.expr(NAME).alias("node"), "block", "source", "content_hash")
     return items.orderBy(F.xxhash64("item_id", F.lit(seed)), "item_id").limit(count).collect()
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -65,6 +66,15 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
     return builder.getOrCreate()
 
 
+def gpu_of_task() -> str | None:
+    """The GPU that Spark has given to the task in which this is called, as torch names it."""
+    from pyspark import TaskContext
+
+    context: Any = TaskContext.get()  # there is one: this is a task
+    gpu = context.resources().get("gpu")
+    return f"cuda:{gpu.addresses[0]}" if gpu else None
+
+
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """What the calls return, made in a thread each: Spark plans a query on one core, and most of a small one's time is planning."""
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -85,9 +95,9 @@ def readied(spark: "SparkSession", named: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: float = 5.0) -> Iterator[None]:
+def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: float = 5.0, silence: float = 30.0) -> Iterator[None]:
     """Says how far the Spark jobs inside have come, in units of work, every few seconds: `embed: 8,000 of 19,406 texts`, and `neighbours,
-    step 2: …` where the work goes round again.
+    step 2: …` where the work goes round again; after a `silence`, as one large task makes it, at least that it is at work.
 
     Follows the largest Spark stage that runs, whose tasks are taken to be of equal size; a step is a stage that was seen to end a task.
     """
@@ -95,6 +105,7 @@ def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: fl
 
     def watch() -> None:
         said: dict[int, int] = {}  # tasks that have ended, by Spark stage
+        began = spoke = time.monotonic()
         while not over.wait(every):
             running = [info for number in tracker.getActiveStageIds() if (info := tracker.getStageInfo(number)) is not None]
             largest = max(running, key=lambda info: info.numTasks, default=None)
@@ -102,6 +113,10 @@ def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: fl
                 said[largest.stageId] = largest.numCompletedTasks
                 step = f", step {len(said)}" if len(said) > 1 else ""
                 print(f"{stage}{step}: {total * largest.numCompletedTasks // largest.numTasks:,} of {total:,} {unit}", flush=True)
+                spoke = time.monotonic()
+            elif time.monotonic() - spoke >= silence:
+                spoke = time.monotonic()
+                print(f"{stage}: at work for {spoke - began:.0f} s", flush=True)
 
     watcher = Thread(target=watch, daemon=True)
     watcher.start()

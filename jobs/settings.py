@@ -172,7 +172,8 @@ class Neighbours(_Section):
     block_by: tuple[Literal["source", "category", "brand", "currency"], ...] = ()  # pairs never cross these
     across: Literal["source"] | None = None  # "source": only neighbours from other sources
     weights: Weights = Weights()
-    cell_rows: Annotated[int, Field(ge=1000)] = 200_000  # nodes one task searches: by estimate 12 kB each of 384 dimensions, and its time
+    # nodes one task searches: by estimate 12 kB each, of 384 dimensions and k + slack of 15 (200 bytes more for each further one)
+    cell_rows: Annotated[int, Field(ge=1000)] = 200_000
     increments: bool = False  # bring the last published night's lists up to date where little has changed, instead of making all anew
     full_days: Annotated[int, Field(ge=1)] = 30  # ... for so many days: what a search has missed stays missed until all are made anew
     recall_sample: Annotated[int, Field(ge=1)] = 1000  # items checked against exact search every night

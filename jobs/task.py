@@ -6,10 +6,10 @@ CELL rows are on their way to the cell that searches them. What a cell finds lea
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -149,15 +149,44 @@ class Search:
     threads: list[int]  # by cell
     parts: int
     asked: dict[str, list[str]]
+    gpu: "Callable[[], str | None]" = lambda: None  # that of the task, as torch names it
 
     @property
     def kept(self) -> int:
         return self.how.k + self.how.slack
 
 
+class Effort(NamedTuple):
+    """What finding the neighbours of a block took: rounds of leaves (0 where all was compared with all), signatures that were looked at for
+    each node, their recall on a pilot sample, and the precision of their products."""
+
+    rounds: int = 0
+    candidates: int = 0
+    pilot_recall: float = 1.0
+    precision: str = ""
+
+    @classmethod
+    def most(cls, of: "Iterable[Effort]") -> "Effort":
+        rounds, candidates, recalls, precisions = zip(*of, strict=True)
+        return cls(max(rounds), max(candidates), min(recalls), max(precisions))
+
+
+class Told(NamedTuple):
+    """What the task of a cell tells. `true`: the true similarities of each sampled item."""
+
+    cell: int
+    nodes: int
+    blocks: int
+    seconds: float
+    effort: Effort
+    true: dict[str, Vectors]
+
+
+Found = tuple["pa.Table", Effort, dict[str, Vectors]]
+
+
 def search_cell(search: Search, log: Any) -> "Task":
-    """From the CELL rows of one cell to PACKED rows, the nodes of a part together. The log is told (cell, nodes, blocks, seconds, rounds,
-    the true similarities of each sampled item)."""
+    """From the CELL rows of one cell to PACKED rows, the nodes of a part together. The log is told, see `Told`."""
     return _in_cell(search, log, search_block)
 
 
@@ -166,7 +195,7 @@ def compare_cell(search: Search, log: Any) -> "Task":
     return _in_cell(search, log, compare_block)
 
 
-def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Workers], tuple[pa.Table, int, dict[str, Vectors]]]") -> "Task":
+def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Workers], Found]") -> "Task":
     def in_cell(batches: "Batches") -> "Batches":
         import pyarrow as pa
 
@@ -178,15 +207,16 @@ def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Worke
         began = time.monotonic()
         number = received[0]["cell"][0].as_py()
         found: list[pa.Table] = []
-        nodes = rounds = 0
-        true: dict[str, Vectors] = {}
+        efforts: list[Effort] = []
+        nodes, true = 0, dict[str, Vectors]()
         with workers(search.threads[number]) as pool:
             for block in blocks(received, search, narrow=number >= search.narrow):
-                lists, took, best = found_in(block, search, pool)
+                lists, effort, best = found_in(block, search, pool)
                 found.append(lists)
-                nodes, rounds = nodes + len(block.rows), max(rounds, took)
+                efforts.append(effort)
+                nodes += len(block.rows)
                 true |= best
-        log.add([(number, nodes, len(found), time.monotonic() - began, rounds, true)])
+        log.add([Told(number, nodes, len(found), time.monotonic() - began, Effort.most(efforts), true)])
         lists = pa.concat_tables(found)
         if len(lists):
             yield from neighbour_list.packed(lists.drop_columns(["key"]), lists["key"].to_numpy() % search.parts, search.kept + 1)
@@ -248,8 +278,8 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, dimension: int, narro
     return found
 
 
-def search_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Table, int, dict[str, Vectors]]":
-    """Of one block, or of one cell of it: the lists of its nodes, the rounds the search took, the sampled items' true similarities.
+def search_block(block: Block, search: Search, pool: "Workers") -> "Found":
+    """Of one block, or of one cell of it: the lists of its nodes, what finding them took, the sampled items' true similarities.
 
     Lists: key and members of a node; neighbours, the k + slack + 1 nearest items, own ones among them, equal ones by id; their VALUES.
     """
@@ -257,16 +287,16 @@ def search_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Tab
     named = _Named.by(block.rows, block.kind)
     asked, queries = _asked(block, search)
     best, similarity = fusion.nearest_of(of, weights, queries, search.how.k, block.labels, pool)
-    near, rounds = _near(of, block.labels, search, pool)
+    near, effort = _near(of, block.labels, search, pool)
     if block.labels is None:  # else no item of its own source counts, and those that read the same neither
         near = _own_first(of, weights, every, near, pool)
         best = np.column_stack([near.positions[queries, 0], best])
         similarity = np.column_stack([near.similarities[queries, 0], similarity])
     lists = named.lists(block.rows, block.kind, near, search.kept + 1)
-    return lists, rounds, named.true(asked, queries, best, similarity, search.how.k)
+    return lists, effort, named.true(asked, queries, best, similarity, search.how.k)
 
 
-def compare_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Table, int, dict[str, Vectors]]":
+def compare_block(block: Block, search: Search, pool: "Workers") -> "Found":
     """Of one block, after some items have changed: the lists of the nodes that are `wanted`, by comparing them with all nodes; of others
     those `changed` ones that are no less similar than their `floor`. Lists and true similarities as in `search_block`."""
     import pyarrow as pa
@@ -293,7 +323,7 @@ def compare_block(block: Block, search: Search, pool: "Workers") -> "tuple[pa.Ta
         true = np.column_stack([found.similarities[queries, 0], true])
     told = flags["wanted"] | (found.positions[block.kind] != NONE).any(axis=1)
     lists = named.lists(block.rows.filter(pa.array(told)), block.kind[told], found, search.kept + 1)
-    return lists, 0, named.true(asked, queries, best, true, search.how.k)
+    return lists, Effort(), named.true(asked, queries, best, true, search.how.k)
 
 
 def _asked(block: Block, search: Search) -> tuple[list[tuple[int, str]], Rows]:
@@ -354,18 +384,20 @@ class _Named:
         return found
 
 
-def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers") -> tuple[fusion.Near, int]:
-    """The k + slack nearest of every item, and the rounds the search took."""
+def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers") -> tuple[fusion.Near, Effort]:
+    """The k + slack nearest of every item."""
     from jobs import knn  # with torch, which only the workers that search should pay for
 
     kept, weights, every = search.kept, search.reading.weights, np.arange(len(compared))
     if len(compared) <= SMALL:
-        return fusion.settled(compared, weights, every, fusion.others(len(compared), labels), kept, pool), 0
-    signatures = fusion.signatures(compared, weights)
+        return fusion.settled(compared, weights, every, fusion.others(len(compared), labels), kept, pool), Effort()
+    signatures, gpu = fusion.signatures(compared, weights), search.gpu()
     how: dict[str, Any] = {"target_recall": search.target_recall, "wanted": search.how.k, "labels": labels, "threads": pool.threads}
+    how["on"], precision = gpu, knn.precision(gpu)
     if not weights[1:].any():  # the signatures' similarities are those of the items
         found = knn.nearest(signatures, kept, **how)
-        return fusion.settled(compared, weights, found.order, found.positions, kept, pool), found.rounds
+        near = fusion.settled(compared, weights, found.order, found.positions, kept, pool)
+        return near, Effort(found.rounds, kept, found.pilot_recall, precision)
     pilot = np.unique(np.linspace(0, len(compared) - 1, PILOT).astype(np.int64))
     _, best = fusion.nearest_of(compared, weights, pilot, search.how.k, labels, pool)
     truth = [row[row > -np.inf] - ROUNDING for row in best]
@@ -374,10 +406,10 @@ def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: 
         met = knn.candidates(signatures, wide, **how)
         near = fusion.settled(compared, weights, met.order, met.positions, kept, pool)
         near = fusion.swept(compared, weights, met.order, near, labels, pool)
-        recall = measure.recall_of_items(list(near.similarities[pilot]), truth, search.how.k)
-        if np.isnan(recall).all() or np.nanmean(recall) >= search.promised:
+        recall = measure.mean_recall(list(near.similarities[pilot]), truth, search.how.k)
+        if recall >= search.promised:
             break
-    return near, met.rounds
+    return near, Effort(met.rounds, wide, recall, precision)
 
 
 def _kinds(*columns: npt.NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:

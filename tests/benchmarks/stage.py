@@ -1,8 +1,9 @@
 """Our whole Spark stage, from tables to a table, over the vectors that the engines are given bare.
 
-The lake is made for the occasion with the program's own tables. What is timed is a night's `neighbours`, its measure of recall included;
-starting Spark and writing the items and vectors is not. Cold, it is the first stage of its process, as in Airflow: Spark meets every kind
-of query for the first time. Warm, a small lake has gone before, as earlier stages do in `shelfmates run`, and as the bare engines have.
+The lake is made for the occasion with the program's own tables; as many pairs are kept as the engines are asked for, so slack is 0. What is
+timed is a night's `neighbours`, its measure of recall included; starting Spark and writing the items and vectors is not. Cold, it is the
+first stage of its process, as in Airflow: Spark meets every kind of query for the first time. Warm, a small lake has gone before, as
+earlier stages do in `shelfmates run`, and as the bare engines have.
 """
 
 import hashlib

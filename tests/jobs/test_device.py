@@ -1,5 +1,7 @@
 """What a GPU computes, on the CPU, against brute force in float64."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -57,6 +59,32 @@ def test_a_group_nearer_to_each_other_than_bfloat16_can_tell() -> None:
     vectors = unit(1, 64, 2) + 0.05 * unit(400, 64, 3)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     check(device.search(vectors, 10, NOBODY, CPU), vectors, NOBODY, 10)
+
+
+@pytest.mark.parametrize("most", [8, 0])
+def test_a_block_for_which_the_memory_is_lacking_is_halved(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Down to one row, for which there is no remedy."""
+    vectors, of_queries = unit(100, 16, 4), device._of_queries
+
+    def in_little_memory(*given: Any) -> Any:
+        if len(given[3]) > most:
+            raise torch.OutOfMemoryError
+        return of_queries(*given)
+
+    monkeypatch.setattr(device, "_of_queries", in_little_memory)
+    if most:
+        check(device.search(vectors, 10, NOBODY, CPU), vectors, NOBODY, 10)
+    else:
+        with pytest.raises(torch.OutOfMemoryError):
+            device.search(vectors, 10, NOBODY, CPU)
+
+
+def test_what_is_off_by_rounding_is_within_its_bound() -> None:
+    """Products of a few large numbers are off by more than those of many small ones."""
+    for dimension in (2, 8, 384):
+        vectors = torch.from_numpy(unit(2000, dimension, dimension))
+        off = (vectors.bfloat16().float() @ vectors.bfloat16().float().T - vectors @ vectors.T).abs().max()
+        assert off <= min(device.ROUNDING, device.ROUNDING_OF_LARGEST * float(vectors.abs().max()))
 
 
 @pytest.mark.parametrize(

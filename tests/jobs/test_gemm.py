@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jobs import gemm, int8
-from jobs.lanes import LANES
+from jobs.kernel import LANES
 
 PRECISIONS = [torch.float32, torch.bfloat16, torch.int8]
 

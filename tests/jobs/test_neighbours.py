@@ -189,16 +189,14 @@ def test_shuffled_rows_and_other_partitions_give_the_same_table(
 
 
 def test_one_large_block_beside_many_tiny_ones(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
-    """60 % of all items in one block, the others in blocks of one and two: all are searched, within their block."""
-    titles = [TITLES[n % 24] for n in range(300)]
-    brand = ["large" if n < 180 else f"tiny {n // 2 if n < 260 else n}" for n in range(300)]
-    found = stage(
-        lake, settings('block_by = ["brand"]'), night, [clean_item(night, f"i{n:03}", t, brand=brand[n]) for n, t in enumerate(titles)]
-    )
-    brand_of = {f"i{n:03}": b for n, b in enumerate(brand)}
-    counted = Counter(row[0] for row in found)
+    """60 % of all items in one block, the others in 1,000 blocks of one and two: all are searched, within their block."""
+    brand = ["large"] * 2400 + [f"tiny {n // 2 if n < 1200 else n}" for n in range(1600)]
+    names = [f"i{n:04}" for n in range(4000)]
+    rows = [clean_item(night, name, TITLES[n % 24], brand=brand[n]) for n, name in enumerate(names)]
+    found = stage(lake, settings('block_by = ["brand"]'), night, rows)
+    brand_of, counted = dict(zip(names, brand, strict=True)), Counter(row[0] for row in found)
     assert all(brand_of[row[0]] == brand_of[row[2]] for row in found)
-    assert [counted[f"i{n:03}"] for n in range(300)] == [5] * 180 + [1] * 80 + [0] * 40
+    assert [counted[name] for name in names] == [5] * 2400 + [1] * 1200 + [0] * 400
 
 
 def test_the_cores_go_to_the_cells_that_have_the_work(lake: Lake) -> None:

@@ -90,9 +90,11 @@ def test_a_large_block_is_searched_for_the_recall_asked_for(monkeypatch: pytest.
     members = [[name, f"{name}b"] if n % 3 == 0 else [name] for n, name in enumerate(ids)]
     asked, log = {ids[n]: members[n][-1:] for n in range(0, ROWS, 10)}, Log()
     packed = list(task.search_cell(search_of(Neighbours(k=K, slack=0), asked=asked), log)(iter(batches_of(members, vectors))))
-    (cell, nodes, blocks, _, rounds, true) = log.told[0]
+    (cell, nodes, blocks, _, effort, true) = log.told[0]
     assert (cell, nodes, blocks) == (0, ROWS, 1)
-    assert rounds > 0
+    assert effort.rounds > 0
+    assert (effort.candidates, effort.precision) == (K, knn.precision())
+    assert 0.95 <= effort.pilot_recall <= 1
     found = pairs_of(packed, K)
     everyone = {name: row for row, name in enumerate(name for names in members for name in names)}
     vector_of = np.repeat(vectors, [len(names) for names in members], axis=0).astype(np.float64)
