@@ -19,6 +19,7 @@ from jobs import published
 from jobs.errors import HeldError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
+from jobs.session import at_once
 from jobs.settings import Audit, Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS, STAGED_NEIGHBOURS
 
@@ -74,13 +75,18 @@ def against_last_night(lake: Lake, night: Night, settings: Settings, items: int)
     """What must not change much from one published night to the next. Pairs of two nights that were made in different ways may: of them
     it is only told."""
     last = published.last(lake, night)
-    last_items = lake.read(NEIGHBOURS, last).agg(F.count_distinct("item_id")).collect()[0][0] if last else 0
-    ratio = items_against_last_night(items, last_items, last.date if last else None, settings.audit)
-    if last is None or not items:
+    if last is None:
+        return [items_against_last_night(items, 0, None, settings.audit)]
+    last_items, then, now, pairs = at_once(
+        lambda: lake.read(NEIGHBOURS, last).agg(F.count_distinct("item_id")).collect()[0][0],
+        lake.read(STAGED_NEIGHBOURS, last).select("fingerprint").head,
+        lake.read(STAGED_NEIGHBOURS, night).select("fingerprint").head,
+        lambda: pairs_of_both(lake, night, last, max(1, items), settings.neighbours.k),
+    )
+    ratio = items_against_last_night(items, last_items, last.date, settings.audit)
+    if not items:
         return [ratio]
-    made = [lake.read(STAGED_NEIGHBOURS, of).select("fingerprint").head() for of in (last, night)]
-    grade: Grade = "fail" if made[0] == made[1] else "warn"
-    pairs = pairs_of_both(lake, night, last, items, settings.neighbours.k)
+    grade: Grade = "fail" if then == now else "warn"
     return [
         ratio,
         *(
@@ -117,9 +123,11 @@ def validated(checks: Sequence[Result]) -> Result:
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     suite.load_ahead()
-    item_figures = clean_items.figures(lake.read(CLEAN_ITEMS, night))
-    pair_figures = staged_neighbours.figures(lake.read(STAGED_NEIGHBOURS, night))
-    record = lake.read(AUDIT_RESULTS, night).where(night.of_this_run).collect()
+    item_figures, pair_figures, record = at_once(
+        lambda: clean_items.figures(lake.read(CLEAN_ITEMS, night)),
+        lambda: staged_neighbours.figures(lake.read(STAGED_NEIGHBOURS, night)),
+        lambda: lake.read(AUDIT_RESULTS, night).where(night.of_this_run).collect(),
+    )
     found = {row["check"]: Result.stored(row) for row in record}
     of_validate = [result for check, result in found.items() if check.startswith(f"{raw_items.TABLE}:")]
     of_feeds = [fresh(result, settings.audit) for check, result in found.items() if check.startswith("feeds:")]

@@ -1,15 +1,18 @@
 """What every test may ask for: one Spark session for all tests of a process, an empty lake, settings from a few lines of TOML."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
 from jobs.night import Night
 from jobs.settings import Settings, load
+from jobs.toolchain import files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -55,7 +58,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
 
     folder = tmp_path_factory.mktemp("settings")
     (folder / "shelfmates.toml").write_text(MINIMAL + SPARK, encoding="utf-8")
-    session = open_session(load(folder / "shelfmates.toml", environment={}), name="shelfmates-tests")
+    # one JVM plans thousands of queries: here the full compiler pays, and the program's own choice is overridden
+    options = f"{(files() / 'jvm-options').read_text(encoding='utf-8')} -XX:TieredStopAtLevel=4"
+    with patch.dict(os.environ, SPARK_SUBMIT_OPTS=options):
+        session = open_session(load(folder / "shelfmates.toml", environment={}), name="shelfmates-tests")
     yield session
     session.stop()
     logging.getLogger("py4j").setLevel(logging.WARNING)  # it says goodbye when pytest has closed the streams already
