@@ -12,6 +12,7 @@ computed exactly (`settled`), as are those of the neighbours' neighbours (`swept
 Farach-Colton, 2002) of title and fields together; price and category are not in it.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 
 from jobs import closeness, lexicon, score, spelling
 from jobs.kernel import NONE, lists
-from jobs.lexicon import BUCKETS, Lexicon, Terms
+from jobs.lexicon import BUCKETS, Inverted, Lexicon, Terms
 from jobs.tables import PARTS
 
 if TYPE_CHECKING:
@@ -78,14 +79,18 @@ class Items:
         return Items(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def items(vectors: Vectors, columns: "Mapping[str, pa.Array]", reading: Reading) -> Items:
+def items(vectors: Vectors, columns: "Mapping[str, pa.Array]", reading: Reading, threads: int = 1) -> Items:
     """Items as they are read: (n, d) vectors beside (n,) columns, those of READ. A channel that weighs nothing has nothing to compare."""
     semantic, lexical, codes, price, category = reading.weights > 0
     titles, fields = columns["title"], columns["fields"]
     book, silence = reading.lexicon, pa.nulls(len(vectors), pa.string())
     bare = pc.equal(titles, fields).fill_null(True).to_numpy(zero_copy_only=False)
-    spelt = book.grams_of(titles if lexical else silence)
-    terms = spelt, spelt if bare.all() else book.grams_of(fields if lexical else silence), book.codes_of(fields if codes else silence)
+    read = [(book.grams_of, titles if lexical else silence), (book.codes_of, fields if codes else silence)]
+    if not bare.all():
+        read.insert(0, (book.grams_of, fields if lexical else silence))  # what takes longest begins first
+    with ThreadPoolExecutor(threads) as pool:
+        *spelt, coded = pool.map(lambda terms_of, texts: terms_of(texts), *zip(*read, strict=True))
+    terms = spelt[-1], spelt[0], coded
     known = np.zeros(len(vectors), dtype=np.float32)
     if semantic:
         spelling.familiar(*lexicon.encoded(titles), reading.scripts, known)
@@ -123,36 +128,55 @@ def compared(queries: Items, others: Items, weights: Vectors) -> Vectors:
     """(q, n) float32 similarities of all pairs; -inf where no channel has anything to compare."""
     found = np.empty((len(queries), len(others)), dtype=np.float32)
     for start in range(0, len(others), AT_ONCE[1]):
-        theirs = others[start : start + AT_ONCE[1]]
+        theirs = _Inverted.of(others[start : start + AT_ONCE[1]])
         for first in range(0, len(queries), AT_ONCE[0]):
             mine = queries[first : first + AT_ONCE[0]]
-            found[first : first + len(mine), start : start + len(theirs)] = _all_pairs(mine, theirs, weights).T
+            found[first : first + len(mine), start : start + len(theirs.items)] = theirs.compared(mine, weights)
     return found
 
 
-def _all_pairs(queries: Items, others: Items, weights: Vectors) -> Vectors:
-    """(n, q) similarities."""
-    semantic, lexical, codes, price, category = weights
-    known = semantic * np.sqrt(others.known[:, None] * queries.known)
-    total, found = known.copy(), known * (others.vectors @ queries.vectors.T)
-    spelt = others.fields.present[:, None] & queries.fields.present
-    coded = others.codes.present[:, None] & queries.codes.present
-    total += lexical * spelt + codes * coded
-    titles = queries.titles.products(others.titles)
-    bare = queries.bare.all() and others.bare.all()
-    found += lexical * (titles if bare else np.maximum(titles, queries.fields.products(others.fields)))
-    found += codes * queries.codes.products(others.codes)
-    speaking = total > 0  # by price and category alone nothing is near
-    if price:
-        one, two = others.prices[:, None], queries.prices
-        priced = (one > 0) & (two > 0) & (others.currencies[:, None] == queries.currencies)
-        total += price * priced
-        found += price * np.divide(np.minimum(one, two), np.maximum(one, two), out=np.zeros_like(found), where=priced)
-    if category:
-        total += category * (others.categories.present[:, None] & queries.categories.present)
-        found += category * queries.categories.products(others.categories)
-    fused: Vectors = np.divide(found, total, out=np.full_like(found, -np.inf), where=speaking)
-    return fused
+@dataclass(frozen=True)
+class _Inverted:
+    """Some items whose terms are looked up by others."""
+
+    items: Items
+    titles: Inverted
+    fields: Inverted
+    codes: Inverted
+    categories: Inverted
+    bare: bool  # of all of them the fields say no more than the title
+
+    @classmethod
+    def of(cls, items: Items) -> "_Inverted":
+        bare, titles = bool(items.bare.all()), items.titles.inverted()
+        fields = titles if bare else items.fields.inverted()
+        return cls(items, titles, fields, items.codes.inverted(), items.categories.inverted(), bare)
+
+    def compared(self, queries: Items, weights: Vectors) -> Vectors:
+        """(q, n) similarities of queries with them."""
+        semantic, lexical, codes, price, category = weights
+        known = semantic * np.sqrt(queries.known[:, None] * self.items.known)
+        total, found = known.copy(), known * (queries.vectors @ self.items.vectors.T)
+        if lexical:
+            total += lexical * (queries.fields.present[:, None] & self.items.fields.present)
+            spelt = queries.titles.products(self.titles)
+            if not (self.bare and queries.bare.all()):
+                np.maximum(spelt, queries.fields.products(self.fields), out=spelt)
+            found += lexical * spelt
+        if codes:
+            total += codes * (queries.codes.present[:, None] & self.items.codes.present)
+            found += codes * queries.codes.products(self.codes)
+        speaking = total > 0  # by price and category alone nothing is near
+        if price:
+            one, two = queries.prices[:, None], self.items.prices
+            priced = (one > 0) & (two > 0) & (queries.currencies[:, None] == self.items.currencies)
+            total += price * priced
+            found += price * np.divide(np.minimum(one, two), np.maximum(one, two), out=np.zeros_like(found), where=priced)
+        if category:
+            total += category * (queries.categories.present[:, None] & self.items.categories.present)
+            found += category * queries.categories.products(self.categories)
+        fused: Vectors = np.divide(found, total, out=np.full_like(found, -np.inf), where=speaking)
+        return fused
 
 
 @dataclass(frozen=True)
@@ -222,38 +246,12 @@ def swept(of: Items, weights: Vectors, rows: Rows, near: Near, labels: Positions
     return settled(of, weights, rows, candidates, lists.shape[1], pool)
 
 
-def _highest(similarities: Vectors, count: int) -> tuple[Rows, Vectors]:
-    """Positions (r, count) and values of the highest of each row, falling, equal ones in the order of their positions."""
-    near = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
-    value = np.take_along_axis(similarities, near, axis=1)
-    order = np.lexsort((near, -value), axis=1)
-    return np.take_along_axis(near, order, axis=1), np.take_along_axis(value, order, axis=1)
-
-
-def _with_others(of: Items, weights: Vectors, rows: Rows, labels: Positions | None) -> Vectors:
-    """(r, n) similarities of some rows with all others, with `labels` (n,) with those of another label; -inf with the rest."""
-    found = compared(of[rows], of, weights)
-    found[np.arange(len(rows)), rows] = -np.inf
-    if labels is not None:
-        found[labels[rows][:, None] == labels] = -np.inf
-    return found
-
-
 def nearest_of(of: Items, weights: Vectors, rows: Rows, k: int, labels: Positions | None, pool: "Workers") -> tuple[Positions, Vectors]:
     """Positions (r, k) and similarities (r, k) of the k most similar of each of the rows among all others, by comparing all of them: the
-    truth that a search is measured by. With `labels` (n,) int32 only those of another label count. Where there are fewer, NONE and -inf.
+    truth that a search is measured by. Equal ones in the order of their positions. With `labels` (n,) int32 only those of another label
+    count. Where there are fewer, NONE and -inf.
     """
-    positions, similarities = np.full((len(rows), k), NONE, dtype=np.int32), np.full((len(rows), k), -np.inf, dtype=np.float32)
-    most = min(k, len(of))
-
-    def search(start: int) -> None:
-        mine = rows[start : start + AT_ONCE[0]]
-        near, value = _highest(_with_others(of, weights, mine, labels), most)
-        similarities[start : start + len(mine), :most] = value
-        positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
-
-    pool.share(search, range(0, len(rows), AT_ONCE[0]))
-    return positions, similarities
+    return met(of, weights, rows, np.zeros(len(of), dtype=bool), np.full(len(of), np.inf, dtype=np.float32), k, labels, pool)[:2]
 
 
 def met(
@@ -262,48 +260,42 @@ def met(
     queries: Rows,
     changed: npt.NDArray[np.bool_],
     floors: Vectors,
-    kept: int,
+    width: int,
     labels: Positions | None,
     pool: "Workers",
 ) -> tuple[Positions, Vectors, Positions]:
     """What the queries (q,), ascending, meet when they are compared with all items.
 
-    Of each query the `kept` most similar items and some more: positions (q, m) and similarities (q, m), falling; NONE
-    and -inf where there are fewer. Of each item the `changed` (n,) queries that are no less similar than its floor, of floors (n,): (n, c)
-    positions, the nearest first, `kept` and some more at most. With `labels` (n,) int32 only those of another label count.
+    Of each query the `width` most similar items: positions (q, width) and similarities (q, width), falling; NONE and -inf where there are
+    fewer. Of each item those of the `changed` (n,) queries that are no less similar than its floor, of floors (n,): (n, width) positions,
+    the nearest first. Equal ones in the order of their positions. With `labels` (n,) int32 only those of another label count.
     """
-    width, most = kept + TIED, min(kept + TIED, len(of))
-    positions, similarities = np.full((len(queries), width), NONE, dtype=np.int32), np.full((len(queries), width), -np.inf, np.float32)
-    pairs: list[tuple[Rows, Rows, Vectors]] = []
+    others, values = _lists(len(of), width)
+    found = [_lists(len(queries), width) for _ in range(pool.threads)]
+    step = min(AT_ONCE[1], max(AT_ONCE[0], -(-len(of) // pool.threads)))
 
-    def search(start: int) -> None:
-        mine = queries[start : start + AT_ONCE[0]]
-        found = _with_others(of, weights, mine, labels)
-        near, value = _highest(found, most)
-        similarities[start : start + len(mine), :most] = value
-        positions[start : start + len(mine), :most] = np.where(value > -np.inf, near, NONE)
-        found[~changed[mine]] = -np.inf
-        counts = found >= floors
-        if width < len(mine) and np.count_nonzero(counts) > len(of) * width:  # where nothing is similar all are above the floors
-            counts[np.argsort(-found, axis=0, kind="stable")[width:], np.arange(len(of))] = False
-        query, item = np.nonzero(counts)
-        pairs.append((item, mine[query], found[query, item]))
+    def search(thread: int) -> None:
+        for start in range(step * thread, len(of), step * pool.threads):
+            theirs = np.arange(start, min(start + step, len(of)))
+            inverted = _Inverted.of(of[start : start + step])
+            for first in range(0, len(queries), AT_ONCE[0]):
+                slots = np.arange(first, min(first + AT_ONCE[0], len(queries)))
+                mine = queries[slots]
+                similarities = inverted.compared(of[mine], weights)
+                if labels is not None:
+                    similarities[labels[mine][:, None] == labels[theirs]] = -np.inf
+                similarities[mine[:, None] == theirs] = -np.inf
+                score.nearest(similarities, theirs.astype(np.int32), slots, *found[thread])
+                if (turned := changed[mine]).any():
+                    met = similarities[turned].T.copy()
+                    met[met < floors[theirs][:, None]] = -np.inf
+                    score.nearest(met, mine[turned].astype(np.int32), theirs, others, values)
 
-    def nearest() -> tuple[Rows, Rows, Rows, Vectors]:
-        """Of the pairs the `width` best of each item, with their ranks."""
-        item, query, value = (np.concatenate(column) for column in zip(*pairs, strict=True)) if pairs else (np.empty(0, int),) * 3
-        order = np.lexsort((query, -value, item))
-        item, query, value = item[order], query[order], value[order]
-        rank = np.arange(len(item)) - np.searchsorted(item, item)
-        best = rank < width
-        return rank[best], item[best], query[best], value[best]
+    pool.share(search, range(pool.threads))
+    positions, similarities = (np.concatenate(lists, axis=1) for lists in zip(*found, strict=True))
+    order = np.lexsort((positions, -similarities), axis=1)[:, :width]
+    return np.take_along_axis(positions, order, axis=1), np.take_along_axis(similarities, order, axis=1), others
 
-    step = AT_ONCE[0] * max(8, pool.threads)
-    for start in range(0, len(queries), step):
-        pool.share(search, range(start, min(start + step, len(queries)), AT_ONCE[0]))
-        rank, item, query, value = nearest()
-        pairs[:] = [(item, query, value)]  # what is held does not grow with the queries
-    rank, item, query, _ = nearest()
-    others = np.full((len(of), 1 + rank.max(initial=0)), NONE, dtype=np.int32)
-    others[item, rank] = query
-    return positions, similarities, others
+
+def _lists(count: int, width: int) -> tuple[Positions, Vectors]:
+    return np.full((count, width), NONE, dtype=np.int32), np.full((count, width), -np.inf, dtype=np.float32)

@@ -80,11 +80,33 @@ class Terms:
         spelling.sketch(self.bounds, self.buckets, self.weights, salt, found)
         return found
 
-    def products(self, others: "Terms") -> Weights:
-        """(m, n) float32 inner products of the m others with the n rows, which should be few: they are made dense."""
-        found = np.zeros((len(others), len(self)), dtype=np.float32)
-        spelling.products(self.bounds, self.buckets, self.weights, others.bounds, others.buckets, others.weights, BUCKETS, found)
+    def products(self, others: "Inverted") -> Weights:
+        """(n, m) float32 inner products of the n rows with the m others."""
+        found = np.zeros((len(self), others.count), dtype=np.float32)
+        spelling.products(*self.arrays, *others.arrays, found)
         return found
+
+    def inverted(self) -> "Inverted":
+        room = int(self.bounds[-1] - self.bounds[0])
+        lists, starts = np.zeros(BUCKETS, dtype=np.int32), np.zeros(room + 2, dtype=np.int64)
+        rows, weights = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.float32)
+        spelling.invert(*self.arrays, lists, starts, rows, weights)
+        return Inverted(len(self), lists, starts, rows, weights)
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Terms of `count` rows, by bucket; see `spelling.invert`. Some thousand rows at a time: then what is added up stays in the cache."""
+
+    count: int
+    lists: Counts
+    starts: Bounds
+    rows: Counts
+    weights: Weights
+
+    @property
+    def arrays(self) -> tuple[Counts, Bounds, Counts, Weights]:
+        return self.lists, self.starts, self.rows, self.weights
 
 
 @dataclass(frozen=True)

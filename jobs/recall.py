@@ -10,6 +10,8 @@ from jobs import fusion, measure, sample, task
 from jobs.nodes import few, known_items, others, read, with_most, with_vectors
 from jobs.settings import Neighbours
 
+AT_ONCE = 32  # sampled items that are compared with all of their neighbours
+
 
 def nearest_of_sample(
     nodes: DataFrame, vectors: DataFrame, rows: list[Any], own: fusion.Items, reading: fusion.Reading, how: Neighbours
@@ -63,10 +65,14 @@ def recall(
             neighbours[item_id].append(neighbour_id)
     place = {item_id: row for row, item_id in enumerate(known)}
     every = read(list(known.values()), reading)
-    of_item: dict[str, sample.Vectors] = {}
-    for item_id, theirs in neighbours.items():
-        near = every[np.array([place[name] for name in theirs], dtype=np.int64)]
-        of_item[item_id] = fusion.compared(every[np.array([place[item_id]])], near, reading.weights)[0]
-    recalls = measure.recall_of_items(list(of_item.values()), [true[item_id] for item_id in of_item], how.k)
+    items, similarities = list(neighbours), list[sample.Vectors]()
+    for start in range(0, len(items), AT_ONCE):
+        some = items[start : start + AT_ONCE]
+        near = [name for item_id in some for name in neighbours[item_id]]
+        rows, columns = (np.array([place[name] for name in names], dtype=np.int64) for names in (some, near))
+        values = fusion.compared(every[rows], every[columns], reading.weights)
+        ends = np.cumsum([len(neighbours[item_id]) for item_id in some])
+        similarities += [part[row] for row, part in enumerate(np.split(values, ends[:-1], axis=1))]
+    recalls = measure.recall_of_items(similarities, [true[item_id] for item_id in items], how.k)
     counted = recalls[~np.isnan(recalls)]
     return (float(counted.mean()) if len(counted) else 1.0), len(counted)

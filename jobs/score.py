@@ -9,6 +9,26 @@ from numba import boolean, float32, int32, int64, njit, types, void
 
 from jobs.kernel import NONE
 
+
+@njit(void(float32[:, ::1], int32[::1], int64[::1], int32[:, ::1], float32[:, ::1]), nogil=True, cache=True)
+def nearest(similarities, names, slots, ids, found):  # type: ignore[no-untyped-def]
+    """Takes each row's similarities with the named columns into the list ids[slots[row]], found[slots[row]]: falling, of equal ones first
+    the one that came first. -inf is not taken."""
+    last = ids.shape[1] - 1
+    for row in range(len(slots)):
+        slot = slots[row]
+        bar = found[slot, last]
+        for column in range(len(names)):
+            value = similarities[row, column]
+            if value > bar:
+                place = last
+                while place > 0 and found[slot, place - 1] < value:
+                    found[slot, place], ids[slot, place] = found[slot, place - 1], ids[slot, place - 1]
+                    place -= 1
+                found[slot, place], ids[slot, place] = value, names[column]
+                bar = found[slot, last]
+
+
 _TERMS = types.Tuple((int64[::1], int32[::1], float32[::1]))  # type: ignore[no-untyped-call]
 
 

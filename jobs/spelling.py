@@ -176,27 +176,45 @@ def sketch(bounds, buckets, weights, salt, found):  # type: ignore[no-untyped-de
 
 
 @njit(
-    void(int64[::1], int32[::1], float32[::1], int64[::1], int32[::1], float32[::1], int64, float32[:, ::1]),
-    nogil=True, cache=True, fastmath=True,
+    int64(int64[::1], int32[::1], float32[::1], int32[::1], int64[::1], int32[::1], float32[::1]),
+    nogil=True, cache=True,
 )  # fmt: skip
-def products(bounds, buckets, weights, others_bounds, others_buckets, others_weights, size, found):  # type: ignore[no-untyped-def]
-    """Inner products of every sparse row with some other ones, into found (others, rows), which is zero; buckets are below `size`.
+def invert(bounds, buckets, weights, lists, starts, rows, values):  # type: ignore[no-untyped-def]
+    """Sparse rows by bucket: those that have it, ascending, are rows[starts[i] : starts[i + 1]], with their values, where i is
+    lists[bucket]; 0 for a bucket that none has. Returns the number of lists.
 
-    The terms of the rows are laid out densely first: of few rows they stay in the cache while many others pass by.
+    lists, for all buckets, and starts, two longer than there are terms, are zero.
     """
-    place = np.full(size, -1, np.int32)
-    terms = 0
-    for bucket in buckets[bounds[0] : bounds[-1]]:
-        if place[bucket] < 0:
-            place[bucket] = terms
-            terms += 1
-    dense = np.zeros((terms, found.shape[1]), np.float32)
+    count = 0
+    for term in range(bounds[0], bounds[-1]):
+        if lists[buckets[term]] == 0:
+            count += 1
+            lists[buckets[term]] = count
+        starts[lists[buckets[term]] + 1] += 1
+    for one in range(count + 1):
+        starts[one + 1] += starts[one]  # now where each list begins, and the next one ends
     for row in range(len(bounds) - 1):
         for term in range(bounds[row], bounds[row + 1]):
-            dense[place[buckets[term]], row] = weights[term]
-    for other in range(len(others_bounds) - 1):
-        for term in range(others_bounds[other], others_bounds[other + 1]):
-            at, weight = place[others_buckets[term]], others_weights[term]
-            if at >= 0:
-                for row in range(found.shape[1]):
-                    found[other, row] += weight * dense[at, row]
+            one = lists[buckets[term]]
+            rows[starts[one]], values[starts[one]] = row, weights[term]
+            starts[one] += 1
+    for one in range(count, 0, -1):
+        starts[one] = starts[one - 1]
+    return count
+
+
+@njit(
+    void(int64[::1], int32[::1], float32[::1], int32[::1], int64[::1], int32[::1], float32[::1], float32[:, ::1]),
+    nogil=True, cache=True, fastmath=True,
+)  # fmt: skip
+def products(bounds, buckets, weights, lists, starts, rows, values, found):  # type: ignore[no-untyped-def]
+    """Inner products of every sparse row with those that were inverted, into found (rows, inverted ones), which is zero.
+
+    Only terms that both have cost anything.
+    """
+    for row in range(len(bounds) - 1):
+        for term in range(bounds[row], bounds[row + 1]):
+            one, weight = lists[buckets[term]], weights[term]
+            if one:
+                for place in range(starts[one], starts[one + 1]):
+                    found[row, rows[place]] += weight * values[place]

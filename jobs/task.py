@@ -210,7 +210,7 @@ def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Worke
         efforts: list[Effort] = []
         nodes, true = 0, dict[str, Vectors]()
         with workers(search.threads[number]) as pool:
-            for block in blocks(received, search, narrow=number >= search.narrow):
+            for block in blocks(received, search, search.threads[number], narrow=number >= search.narrow):
                 lists, effort, best = found_in(block, search, pool)
                 found.append(lists)
                 efforts.append(effort)
@@ -235,7 +235,7 @@ class Block:
     labels: npt.NDArray[np.int32] | None
 
 
-def blocks(received: "list[pa.RecordBatch]", search: Search, narrow: bool) -> Iterator[Block]:
+def blocks(received: "list[pa.RecordBatch]", search: Search, threads: int, narrow: bool) -> Iterator[Block]:
     """The blocks of one cell, by name, their nodes by name. Raises ContractError where a vector is missing or unsound."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -252,7 +252,7 @@ def blocks(received: "list[pa.RecordBatch]", search: Search, narrow: bool) -> It
     vectors = _vectors(received, order[first], search.reading.dimension, narrow)
     received.clear()  # the vectors, as they came
     refuse_unsound(vectors, known["members"].take(first))
-    compared = fusion.items(vectors, known.select(list(fusion.READ)).take(first), search.reading)
+    compared = fusion.items(vectors, known.select(list(fusion.READ)).take(first), search.reading, threads)
     labels, known = source[first] if search.how.across else None, known.drop_columns(list(fusion.READ))
     del cell, vectors
     for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
@@ -309,7 +309,7 @@ def compare_block(block: Block, search: Search, pool: "Workers") -> "Found":
     queries = np.union1d(queries, np.flatnonzero(wanted))
     floors, waiting = np.full(count, np.inf, dtype=np.float32), ~flags["wanted"]
     np.minimum.at(floors, block.kind[waiting], block.rows["floor"].to_numpy()[waiting] - ROUNDING)
-    near, similarity, others = fusion.met(of, weights, queries, changed, floors, search.kept, block.labels, pool)
+    near, similarity, others = fusion.met(of, weights, queries, changed, floors, search.kept + fusion.TIED, block.labels, pool)
     own = np.flatnonzero(wanted)  # all changed ones are among their nearest, as far as they can be in a list
     candidates = np.full((count, max(near.shape[1], others.shape[1])), NONE, dtype=np.int32)
     candidates[:, : others.shape[1]] = others

@@ -191,3 +191,34 @@ def test_the_nearest_of_another_label() -> None:
         assert values[: len(others)] == pytest.approx(sorted(truth[row, others], reverse=True)[:4], abs=1e-5)
         assert set(near[near != NONE]) <= set(others)
         assert (near == NONE).sum() == max(0, 4 - len(others))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_queries_meet_is_what_sorting_all_pairs_gives(monkeypatch: pytest.MonkeyPatch, labelled: bool, threads: int) -> None:
+    """In blocks, from both sides: the nearest of each query, and of each item the changed queries above its floor. Items of one text make
+    ties; these are in the order of their positions."""
+    monkeypatch.setattr(fusion, "AT_ONCE", (4, 16))
+    vectors, titles, fields = catalogue(30, seed=8)
+    twice = np.arange(90) % 30
+    how, random, width = reading(fields, ALL), np.random.default_rng(9), 7
+    of = fusion.items(vectors, columns(titles, fields, offers(30, seed=8)), how)[twice]
+    labels = (np.arange(90) % 4).astype(np.int32) if labelled else None
+    queries, changed = np.sort(random.choice(90, 40, replace=False)), random.random(90) < 0.5
+    weights = ALL * np.array([0, 1, 1, 1, 1], np.float32)  # matrix products of another shape are rounded otherwise
+    similarity = fusion.compared(of, of, weights)
+    floors = random.choice([-2.0, np.inf, *similarity[0][np.isfinite(similarity[0])]], 90).astype(np.float32)
+    with workers(threads) as pool:
+        positions, similarities, others = fusion.met(of, weights, queries, changed, floors, width, labels, pool)
+
+    def nearest(item: int, among: list[int]) -> list[int]:
+        allowed = [n for n in among if n != item and similarity[item, n] > -np.inf and (labels is None or labels[n] != labels[item])]
+        return sorted(allowed, key=lambda n: (-similarity[item, n], n))[:width]
+
+    for row, query in enumerate(queries.tolist()):
+        best = nearest(query, list(range(90)))
+        assert positions[row].tolist() == best + [NONE] * (width - len(best))
+        assert np.array_equal(similarities[row, : len(best)], similarity[query, best])
+    for item in range(90):
+        best = nearest(item, [n for n in queries.tolist() if changed[n] and similarity[n, item] >= floors[item]])
+        assert others[item].tolist() == best + [NONE] * (width - len(best))
