@@ -30,7 +30,7 @@ from jobs.errors import ContractError
 from jobs.increment import Base
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.nodes import BLANK, NAME, counted, few, items_of, known_items, nodes_of, read, sampled, with_vectors
+from jobs.nodes import BLANK, NAME, counted, few, items_of, known_items, nodes_of, others, read, sampled, with_vectors
 from jobs.recall import coverage, nearest_of_sample, recall
 from jobs.session import at_once, gpu_of_task, progress, readied
 from jobs.settings import Neighbours, Settings
@@ -237,7 +237,7 @@ def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, grou
     """The night whose lists can be brought up to date, else why there is none."""
     total, sizes = sum(group["items"] for group in groups), nodes_by_block(groups)
     if not settings.neighbours.increments:
-        return None, "as was asked for"
+        return None, "neighbours.increments is off, or --full was asked for"
     if total < increment.FEWEST:
         return None, "so few items are searched sooner than compared with another night"
     if max(sizes.values()) > settings.neighbours.cell_rows:
@@ -305,7 +305,8 @@ def judged(work: Work, made: Made, found: DataFrame) -> dict[str, float]:
         lambda: coverage(found, work.nodes, work.groups, work.how),
         lambda: recall(work.nodes, work.vectors, found, work.asked, true, work.reading, work.how),
     )
-    low, high = measure.wilson(figure, count)
+    every = sum(group["items"] for group in work.groups) <= len(work.asked)
+    low, high = (figure, figure) if every else measure.wilson(figure, count)
     return {
         "pairs": kept,
         "recall": figure,
@@ -313,6 +314,9 @@ def judged(work: Work, made: Made, found: DataFrame) -> dict[str, float]:
         "recall_high": high,
         "recall_sample": count,
         "coverage": covered,
+        "items_alone": sum(
+            group["items"] for group, (*_, most) in zip(work.groups, others(work.groups, work.how), strict=True) if not most
+        ),
         "blocks": len(work.sizes),
         **of_cells(made.log.value),
     }
@@ -369,12 +373,18 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         figures = figures_of(made)
     nodes.unpersist()
     figure, low, high = (figures[name] for name in ("recall", "recall_low", "recall_high"))
-    told = f"{figures['recall_sample']:,} random items, 95 % interval {low:.4f} to {high:.4f}"
+    random = f"random items, 95 % interval {low:.4f} to {high:.4f}" if low < high else "items, all that may have neighbours"
+    told = f"{figures['recall_sample']:,} {random}"
     lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figure, told, figures["coverage"])), night)
-    note = f"recall@{how.k} {figure:.3f} ({low:.3f} to {high:.3f}), {made.note}" + (f", {silent:,} items without text" if silent else "")
+    interval = f" ({low:.3f} to {high:.3f})" if low < high else ""
+    note = f"recall@{how.k} {figure:.3f}{interval}, {made.note}" + (f", {silent:,} items without text" if silent else "")
+    if alone := int(figures["items_alone"]):
+        note += f", {alone:,} items with none that they may be matched with"
     if searched_in := {entry.effort.precision for entry in made.log.value} - {""}:
         note += f", searched in {' and '.join(sorted(searched_in))}"
-    return Counts(total, int(figures.pop("pairs")), "pairs", figures | made.figures | {"items_without_text": silent}, note=note)
+    settled = {"k": how.k, "slack": how.slack} | {f"weight_{part}": weight for part, weight in how.weights.model_dump().items()}
+    figures |= made.figures | settled | {"items_without_text": silent}
+    return Counts(total, int(figures.pop("pairs")), "pairs", figures, note=note)
 
 
 def of_cells(told: list[task.Told]) -> dict[str, float]:
@@ -391,9 +401,7 @@ def of_cells(told: list[task.Told]) -> dict[str, float]:
         "cell_seconds_median": round(float(np.median(seconds)), 3),
         "cell_seconds_max": round(seconds.max(), 3),
         "search_rounds_max": effort.rounds,
-        "candidates_max": effort.candidates,
-        "pilot_recall_min": effort.pilot_recall,
-    }
+    } | ({"candidates_max": effort.candidates, "pilot_recall_min": effort.pilot_recall} if effort.candidates else {})
 
 
 def measured(settings: Settings, night: Night, recall: float, sample: str, coverage: float) -> list[tuple[object, ...]]:

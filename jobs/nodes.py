@@ -24,8 +24,8 @@ BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text:
 
 
 def block_of(block_by: tuple[str, ...]) -> Column:
-    """The hard block an item belongs to; items without a value share a block of their own."""
-    return F.to_json(F.array(*[F.coalesce(F.col(column), F.lit("")) for column in block_by])) if block_by else F.lit("")
+    """The hard block an item belongs to; case does not count, and items without a value share a block of their own."""
+    return F.to_json(F.array(*[F.coalesce(F.lower(column), F.lit("")) for column in block_by])) if block_by else F.lit("")
 
 
 def items_of(items: DataFrame, how: Neighbours, weigh: Weigh) -> DataFrame:

@@ -9,6 +9,8 @@ from numba import boolean, float32, int32, int64, njit, types, void
 
 from jobs.kernel import NONE
 
+EQUAL = 1 - 1e-6
+
 
 @njit(void(float32[:, ::1], int32[::1], int64[::1], int32[:, ::1], float32[:, ::1]), nogil=True, cache=True)
 def nearest(similarities, names, slots, ids, found):  # type: ignore[no-untyped-def]
@@ -58,7 +60,8 @@ def _looked_up(table, terms, row, other):  # type: ignore[no-untyped-def]
     bounds = terms[0]
     if bounds[row] == bounds[row + 1] or bounds[other] == bounds[other + 1]:
         return np.nan
-    return _sum(table, terms[1], terms[2], bounds[other], bounds[other + 1])
+    cosine = _sum(table, terms[1], terms[2], bounds[other], bounds[other + 1])
+    return cosine if cosine < EQUAL else 1.0  # rows of the same terms, whose lengths are rounded
 
 
 @njit(nogil=True, cache=True, fastmath=True)

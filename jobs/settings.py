@@ -241,10 +241,12 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _what_the_sources_have(self) -> Self:
-        mapped = {"source", "currency"} | {field for source in self.sources.values() for field in source.columns.mapped()}
-        if unknown := [field for field in self.neighbours.block_by if field not in mapped]:
-            raise ValueError(f"'neighbours.block_by' asks for {unknown[0]!r}, and no source names a column for it")
-        if self.neighbours.across == "source" and len(self.sources) == 1:
+        across = self.neighbours.across == "source"
+        for field in self.neighbours.block_by:
+            lacking = [name for name, source in self.sources.items() if field not in {"source", "currency", *source.columns.mapped()}]
+            if lacking and (across or len(lacking) == len(self.sources)):  # in other sources an item without one has next to nobody
+                raise ValueError(f"'neighbours.block_by' asks for {field!r}: set sources.{lacking[0]}.columns.{field}")
+        if across and len(self.sources) == 1:
             raise ValueError("'neighbours.across' asks for neighbours from other sources, and there is only one source")
         return self
 
@@ -323,7 +325,8 @@ def _fault(path: Path, origins: dict[tuple[str, ...], str], detail: Any) -> str:
         return f"{origin}: {name!r} is missing"
     found = detail["input"]
     shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
-    said = detail["msg"].removeprefix("Value error, ") + shown
+    said = 'expected a list, ["…"]' if detail["type"] == "tuple_type" else detail["msg"].removeprefix("Value error, ")
+    said += shown
     return f"{origin}: {name!r}: {said}" if name else f"{origin}: {said}"
 
 

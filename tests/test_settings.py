@@ -28,7 +28,13 @@ def read(folder: Path, text: str, **environment: str):  # type: ignore[no-untype
         (GOOD + "[neighbours]\nk = 0\n", "'neighbours.k': Input should be greater than or equal to 1, found 0"),
         (GOOD + '[neighbours]\nacross = "brand"\n', "'neighbours.across': Input should be 'source', found 'brand'"),
         (GOOD.replace("sources.shop", 'sources."a:b"'), "a source name is part of every item_id"),
-        (GOOD + '[neighbours]\nblock_by = ["brand"]\n', "'neighbours.block_by' asks for 'brand', and no source names a column for it"),
+        (GOOD + '[neighbours]\nblock_by = ["brand"]\n', "'neighbours.block_by' asks for 'brand': set sources.shop.columns.brand"),
+        (GOOD + '[neighbours]\nblock_by = "source"\n', "'neighbours.block_by': expected a list, [\"…\"], found 'source'"),
+        (
+            GOOD + '[sources.b]\npath = "b"\ncolumns = { id = "i", title = "t", brand = "b" }\n'
+            '[neighbours]\nacross = "source"\nblock_by = ["brand"]\n',
+            "'neighbours.block_by' asks for 'brand': set sources.shop.columns.brand",
+        ),
         (GOOD + '[neighbours]\nacross = "source"\n', "'neighbours.across' asks for neighbours from other sources, and there is only one"),
         (
             GOOD + "[maintenance]\nvacuum_days = 3\n",
