@@ -78,6 +78,11 @@ class Items:
     def __getitem__(self, rows: slice | Rows) -> "Items":
         return Items(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    @property
+    def told(self) -> tuple[Vectors, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_], Vectors, Rows]:
+        """What decides beside products: see `score.fuse`."""
+        return self.known, self.fields.present, self.codes.present, self.categories.present, self.prices, self.currencies
+
 
 def items(vectors: Vectors, columns: "Mapping[str, pa.Array]", reading: Reading, threads: int = 1) -> Items:
     """Items as they are read: (n, d) vectors beside (n,) columns, those of READ. A channel that weighs nothing has nothing to compare."""
@@ -154,29 +159,13 @@ class _Inverted:
 
     def compared(self, queries: Items, weights: Vectors) -> Vectors:
         """(q, n) similarities of queries with them."""
-        semantic, lexical, codes, price, category = weights
-        known = semantic * np.sqrt(queries.known[:, None] * self.items.known)
-        total, found = known.copy(), known * (queries.vectors @ self.items.vectors.T)
-        if lexical:
-            total += lexical * (queries.fields.present[:, None] & self.items.fields.present)
-            spelt = queries.titles.products(self.titles)
-            if not (self.bare and queries.bare.all()):
-                np.maximum(spelt, queries.fields.products(self.fields), out=spelt)
-            found += lexical * spelt
-        if codes:
-            total += codes * (queries.codes.present[:, None] & self.items.codes.present)
-            found += codes * queries.codes.products(self.codes)
-        speaking = total > 0  # by price and category alone nothing is near
-        if price:
-            one, two = queries.prices[:, None], self.items.prices
-            priced = (one > 0) & (two > 0) & (queries.currencies[:, None] == self.items.currencies)
-            total += price * priced
-            found += price * np.divide(np.minimum(one, two), np.maximum(one, two), out=np.zeros_like(found), where=priced)
-        if category:
-            total += category * (queries.categories.present[:, None] & self.items.categories.present)
-            found += category * queries.categories.products(self.categories)
-        fused: Vectors = np.divide(found, total, out=np.full_like(found, -np.inf), where=speaking)
-        return fused
+        mine, theirs = queries, self.items
+        found = mine.vectors @ theirs.vectors.T
+        spelt = mine.titles.products(self.titles)
+        fields = spelt if self.bare and mine.bare.all() else mine.fields.products(self.fields)
+        coded, placed = mine.codes.products(self.codes), mine.categories.products(self.categories)
+        score.fuse(found, spelt, fields, coded, placed, *mine.told, *theirs.told, weights)
+        return found
 
 
 @dataclass(frozen=True)
@@ -274,17 +263,20 @@ def met(
     found = [_lists(len(queries), width) for _ in range(pool.threads)]
     step = min(AT_ONCE[1], max(AT_ONCE[0], -(-len(of) // pool.threads)))
 
+    cuts = [np.arange(first, min(first + AT_ONCE[0], len(queries))) for first in range(0, len(queries), AT_ONCE[0])]
+    asking = [of[queries[slots]] for slots in cuts]
+
     def search(thread: int) -> None:
         for start in range(step * thread, len(of), step * pool.threads):
             theirs = np.arange(start, min(start + step, len(of)))
             inverted = _Inverted.of(of[start : start + step])
-            for first in range(0, len(queries), AT_ONCE[0]):
-                slots = np.arange(first, min(first + AT_ONCE[0], len(queries)))
+            for slots, items in zip(cuts, asking, strict=True):
                 mine = queries[slots]
-                similarities = inverted.compared(of[mine], weights)
+                similarities = inverted.compared(items, weights)
                 if labels is not None:
                     similarities[labels[mine][:, None] == labels[theirs]] = -np.inf
-                similarities[mine[:, None] == theirs] = -np.inf
+                here = np.flatnonzero((mine >= theirs[0]) & (mine <= theirs[-1]))
+                similarities[here, mine[here] - start] = -np.inf
                 score.nearest(similarities, theirs.astype(np.int32), slots, *found[thread])
                 if (turned := changed[mine]).any():
                     met = similarities[turned].T.copy()

@@ -31,6 +31,44 @@ def nearest(similarities, names, slots, ids, found):  # type: ignore[no-untyped-
                 bar = found[slot, last]
 
 
+_TOLD = (float32[::1], boolean[::1], boolean[::1], boolean[::1], float32[::1], int64[::1])
+
+
+@njit(void(*[float32[:, ::1]] * 5, *_TOLD, *_TOLD, float32[::1]), nogil=True, cache=True)
+def fuse(  # type: ignore[no-untyped-def]
+    found, titles, fields, coded, placed, known, spelt, codes, levels, prices, currencies,
+    others_known, others_spelt, others_codes, others_levels, others_prices, others_currencies, weights,
+):  # fmt: skip
+    """The similarities of q items with n others, (q, n), -inf where no channel has anything to compare; into `found`, which holds the
+    products of their vectors.
+
+    titles, fields, coded, placed: the products of their terms. Of both: how well the scripts are known; whether there are terms of the
+    fields, codes, and levels of a category; prices, 0 of one that has none; currencies. What weighs nothing does not count.
+    """
+    semantic, lexical, code, price, category = weights
+    for row in range(found.shape[0]):
+        for other in range(found.shape[1]):
+            total = semantic * np.sqrt(known[row] * others_known[other])
+            value = total * found[row, other]
+            if spelt[row] and others_spelt[other]:
+                total += lexical
+                value += lexical * max(titles[row, other], fields[row, other])
+            if codes[row] and others_codes[other]:
+                total += code
+                value += code * coded[row, other]
+            if not total > 0:  # by price and category alone nothing is near
+                found[row, other] = -np.inf
+                continue
+            one, two = prices[row], others_prices[other]
+            if price and one > 0 and two > 0 and currencies[row] == others_currencies[other]:
+                total += price
+                value += price * min(one, two) / max(one, two)
+            if levels[row] and others_levels[other]:
+                total += category
+                value += category * placed[row, other]
+            found[row, other] = value / total
+
+
 _TERMS = types.Tuple((int64[::1], int32[::1], float32[::1]))  # type: ignore[no-untyped-call]
 
 
