@@ -14,9 +14,11 @@ from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 
 def last_night(lake: Lake, night: Night, source: str) -> date | None:
-    """The newest night before this one that has rows of the source."""
-    rows = lake.read(RAW_ITEMS, (F.col("source") == source) & (F.col("snapshot_date") < F.lit(night.date)))
-    found: date | None = rows.agg(F.max("snapshot_date")).collect()[0][0]
+    """The newest night before this one that has rows of the source, or of which it is on record that its changes left none."""
+    before = F.col("snapshot_date") < F.lit(night.date)
+    rows = lake.read(RAW_ITEMS, before & (F.col("source") == source)).select("snapshot_date")
+    left_none = lake.read(AUDIT_RESULTS, before & (F.col("check") == emptied(source))).select("snapshot_date")
+    found: date | None = rows.unionAll(left_none).agg(F.max("snapshot_date")).collect()[0][0]
     return found
 
 
@@ -47,6 +49,16 @@ def days_unchanged(lake: Lake, night: Night, tonight: Mapping[str, frozenset[str
 def missing(source: str) -> str:
     """Name of the check."""
     return f"feeds: days {source} is missing"
+
+
+def emptied(source: str) -> str:
+    """Name of the check that a source's changes leave it with products; on record where they do not."""
+    return f"changes: products of {source}"
+
+
+def without_products(source: str, night: Night) -> tuple[object, ...]:
+    """The row of audit_results of a source whose changes have deleted its last product."""
+    return night.date, night.run_id, emptied(source), "warn", False, 0.0, ">= 1", "all: its changes have deleted every product it had"
 
 
 def judged(unchanged: Mapping[str, int], absent: Mapping[str, int], bounds: Audit, night: Night) -> list[tuple[object, ...]]:

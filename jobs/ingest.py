@@ -269,7 +269,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     for name, source in changing.items():
         frames.append(changes.whole(lake, night, name, source, file_rows(spark, [part for part in files if part.name == name])))
     rows = reduce(DataFrame.unionAll, frames).withColumn("snapshot_date", F.lit(night.date)).select(*RAW_ITEMS.column_names)
-    lake.delete(AUDIT_RESULTS, night, f"({night.of_this_run} OR {night.verdict} OR check LIKE 'feeds:%')")  # of rows that are not any more
+    old_checks = f"({night.of_this_run} OR {night.verdict} OR check LIKE 'feeds:%' OR check LIKE 'changes:%')"
+    lake.delete(AUDIT_RESULTS, night, old_checks)  # of rows that are not any more
     try:
         lake.replace(RAW_ITEMS, rows, night, empty=True)  # it is not: each part was found to hold rows, and a look would read them again
     except PythonException as error:
@@ -281,8 +282,10 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         for table in tables:
             table.values.unpersist()
     whole = [part for part in parts if part.name not in missing and part.name not in changing]
-    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, ages(lake, settings, night, whole, missing)), night)
-    return counts(lake, night, parts, sorted(missing), sorted(changing))
+    left = {row["source"]: row["count"] for row in lake.read(RAW_ITEMS, night).groupBy("source").count().collect()} if changing else {}
+    emptied = [freshness.without_products(name, night) for name in sorted(changing) if name not in left]
+    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, [*ages(lake, settings, night, whole, missing), *emptied]), night)
+    return counts(lake, night, parts, sorted(missing), sorted(changing), left)
 
 
 def parts_of(name: str, source: Source, rows: DataFrame) -> list[Part]:
@@ -291,8 +294,10 @@ def parts_of(name: str, source: Source, rows: DataFrame) -> list[Part]:
     return [Part(name, source, row["file"], row["count"], 0, row["file_sha256"]) for row in files]
 
 
-def counts(lake: Lake, night: Night, parts: list[Part], missing: list[str], changing: list[str]) -> Counts:
-    """What was read and written; of the sources that send changes, which nights were built on this one."""
+def counts(lake: Lake, night: Night, parts: list[Part], missing: list[str], changing: list[str], left: dict[str, int]) -> Counts:
+    """What was read and written; of the sources that send changes, which nights were built on this one.
+
+    left: the rows of each source, where there are such."""
     read = sum(part.rows for part in parts)
     figures: dict[str, float] = {"files": len(parts), "bytes": sum(part.bytes for part in parts)}
     for part in parts:
@@ -300,10 +305,11 @@ def counts(lake: Lake, night: Night, parts: list[Part], missing: list[str], chan
     told = [f"of an earlier night those of {', '.join(missing)}"] if missing else []
     written = read
     if changing:
-        written = lake.read(RAW_ITEMS, night).count()
+        written = sum(left.values())
         later = lake.read(RAW_ITEMS, F.col("source").isin(changing) & (F.col("snapshot_date") > F.lit(night.date)))
         nights = [str(row["snapshot_date"]) for row in later.select("snapshot_date").distinct().orderBy("snapshot_date").collect()]
         told.append(f"{read:,} read, of {', '.join(changing)} what has changed")
+        told += [f"{name} has no products left" for name in changing if name not in left]
         if nights:
             told.append(f"later nights were built on what this one was before, run them again in their order: {', '.join(nights)}")
             figures["nights_built_on_it"] = len(nights)

@@ -97,6 +97,27 @@ def test_nights_of_changes_are_read_in_their_order(
     assert titles_of(lake, nights[2]).keys() == {"i0", "i1", "i2"}  # it is left alone
 
 
+def test_what_a_feed_has_deleted_to_the_last_product_stays_deleted(
+    spark: "SparkSession", lake: Lake, settings: Settings, tmp_path: Path, night: Night
+) -> None:
+    """The night that has none is on record, until it is run again and has some."""
+    for table in (RAW_ITEMS, AUDIT_RESULTS):
+        lake.create(table)
+    nights = [Night(night.date + timedelta(days=day), "test") for day in range(3)]
+    for one, changes in zip(nights, ([("i0", "Lamp", "update")], [("i0", "", "delete")], [("i1", "Desk", "update")]), strict=True):
+        send(tmp_path, one, changes)
+    ingest.run(spark, lake, settings, nights[0])
+    emptied = ingest.run(spark, lake, settings, nights[1])
+    assert (emptied.rows_out, emptied.note) == (0, "1 read, of shop what has changed, shop has no products left")
+    ingest.run(spark, lake, settings, nights[2])
+    assert titles_of(lake, nights[2]) == {"i1": "Desk"}
+    send(tmp_path, nights[1], [("i2", "Pen", "update")])
+    ingest.run(spark, lake, settings, nights[1])
+    ingest.run(spark, lake, settings, nights[2])
+    assert titles_of(lake, nights[2]) == {"i0": "Lamp", "i1": "Desk", "i2": "Pen"}
+    assert lake.read(AUDIT_RESULTS, "check LIKE 'changes:%'").count() == 0
+
+
 def test_changes_that_came_late_are_not_lost(
     spark: "SparkSession", lake: Lake, settings_of: Callable[[str], Settings], tmp_path: Path, night: Night
 ) -> None:

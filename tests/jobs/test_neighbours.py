@@ -265,7 +265,8 @@ def test_the_cells_are_told(lake: Lake, settings: Callable[[str], Settings], nig
 def test_pairs_never_cross_a_block(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
     items = {f"i{n:02}": title for n, title in enumerate(TITLES)}
     brand = {i: t.split()[0] if t.split()[0] != "black" else None for i, t in items.items()}  # items without a brand: a block of their own
-    rows = [clean_item(night, i, t, brand=brand[i]) for i, t in items.items()]
+    spelt = {i: b.upper() if b and n % 2 else b for n, (i, b) in enumerate(brand.items())}  # case does not count
+    rows = [clean_item(night, i, t, brand=spelt[i]) for i, t in items.items()]
     found = stage(lake, settings('block_by = ["brand"]'), night, rows)
     assert found == brute(items, 5, lambda a, b: brand[a] == brand[b])
     assert len(found) == 24 * 5
@@ -328,9 +329,16 @@ def test_rerunning_gives_the_same_rows_and_takes_the_old_verdict_away(
 def test_coverage_counts_items_that_have_all_they_could_have(
     lake: Lake, settings: Callable[[str], Settings], night: Night, how: str
 ) -> None:
-    """Blocked, six items have three others, one has one, one has none, and all of these are wanted."""
+    """Blocked, four items have three others, two have one, two have none, and all of these are wanted. Who has none is told. All items were
+    compared with everything: so the recall is known, and has no interval."""
     brands = ["a"] * 16 + ["b"] * 4 + ["c", "c", "d", "e"]
-    stage(lake, settings(how), night, [clean_item(night, f"i{n:02}", t, brand=brands[n]) for n, t in enumerate(TITLES)])
+    items = [clean_item(night, f"i{n:02}", t, brand=brands[n]) for n, t in enumerate(TITLES)]
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
+    told = neighbours.run(lake.spark, lake, settings(how), night)
+    assert told.note.startswith("recall@3 1.000, ")
+    assert told.note.endswith(", 2 items with none that they may be matched with") == bool(how)
+    assert told.figures["recall_low"] == told.figures["recall_high"] == 1
+    assert told.figures["items_alone"] == (2 if how else 0)
     nodes = nodes_of(items_of(lake.read(CLEAN_ITEMS, night), settings(how).neighbours, settings(how).weigh))
     groups = counted(nodes, night)
     staged = lake.read(STAGED_NEIGHBOURS, night)
