@@ -44,7 +44,7 @@ def items_against_last_night(items: int, last_items: int, last: date | None, bou
 def pairs_of_both(lake: Lake, night: Night, last: Night, items: int, k: int) -> "pd.DataFrame":
     """The k nearest of the same random items in this night and, of those still listed, in the last: item_id, neighbour_id, `before`, `now`
     (the similarity, nan of a pair that one of them lacks), and whether the item's text is the `same`."""
-    drawn = F.pmod(F.xxhash64("item_id"), F.lit(-(-items // COMPARED))) == 0
+    drawn = F.pmod(F.xxhash64("item_id"), F.lit(max(1, -(-items // COMPARED)))) == 0
     texts = [lake.read(CLEAN_ITEMS, of).where(drawn).select("item_id", "content_hash") for of in (last, night)]
     same = texts[0].join(texts[1], ["item_id", "content_hash"]).select("item_id", F.lit(True).alias("same"))
     listed = lake.read(CLEAN_ITEMS, night).select(F.col("item_id").alias("neighbour_id"))
@@ -81,7 +81,7 @@ def against_last_night(lake: Lake, night: Night, settings: Settings, items: int)
         lambda: lake.read(NEIGHBOURS, last).agg(F.count_distinct("item_id")).collect()[0][0],
         lake.read(STAGED_NEIGHBOURS, last).select("fingerprint").head,
         lake.read(STAGED_NEIGHBOURS, night).select("fingerprint").head,
-        lambda: pairs_of_both(lake, night, last, max(1, items), settings.neighbours.k),
+        lambda: pairs_of_both(lake, night, last, items, settings.neighbours.k),
     )
     ratio = items_against_last_night(items, last_items, last.date, settings.audit)
     if not items:

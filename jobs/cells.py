@@ -4,7 +4,7 @@ A cover is leaders on the sphere: an item goes to the cells of its nearest few, 
 sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs should be found: one that shares
 several cells has a chance in each of them. Items are always compared with all leaders: a second level would spare little (a cell has a
 hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border. The driver makes the cover:
-in seconds of twenty million items; of a hundred million it would take hours, and larger cells are the better choice.
+by extrapolation in seconds of twenty million items, in hours of a hundred million, for which larger cells are the better choice.
 """
 
 import heapq

@@ -13,7 +13,7 @@ BYTES_A_PAIR = 16  # float32, its bfloat16 origin, and top-k's working copies
 TARGET_ROWS = 65_536
 SPARE = 16  # candidates beyond those asked for, which bfloat16 products may have put in another order
 ROUNDING = 0.008  # a product of unit vectors that are rounded to bfloat16 is off by two half steps of 2^-7 at most
-ROUNDING_OF_LARGEST = 0.0141  # or, for each unit of their largest component, by six standard deviations
+ROUNDING_OF_LARGEST = 0.0141  # ... or six standard deviations: of each component's error, 0.42 · 2^-8 of it, times √2
 
 
 def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.int32], device: torch.device) -> npt.NDArray[np.int32]:

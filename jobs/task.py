@@ -210,7 +210,7 @@ def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Worke
         efforts: list[Effort] = []
         nodes, true = 0, dict[str, Vectors]()
         with workers(search.threads[number]) as pool:
-            for block in blocks(received, search, search.threads[number], narrow=number >= search.narrow):
+            for block in blocks(received, search, pool.threads, narrow=number >= search.narrow):
                 lists, effort, best = found_in(block, search, pool)
                 found.append(lists)
                 efforts.append(effort)

@@ -30,6 +30,13 @@ Change = tuple[str, str, str]  # id, title, action
 
 
 @pytest.fixture
+def lake(lake: Lake) -> Lake:
+    for table in (RAW_ITEMS, AUDIT_RESULTS):
+        lake.create(table)
+    return lake
+
+
+@pytest.fixture
 def settings(settings_of: Callable[[str], Settings], tmp_path: Path) -> Settings:
     (tmp_path / "feeds").mkdir()
     return settings_of(SHOP)
@@ -50,8 +57,6 @@ def titles_of(lake: Lake, night: Night) -> dict[str, str]:
 def test_random_changes_make_the_catalogue_that_a_dictionary_has(
     spark: "SparkSession", lake: Lake, settings: Settings, tmp_path: Path, night: Night
 ) -> None:
-    for table in (RAW_ITEMS, AUDIT_RESULTS):
-        lake.create(table)
     random, expected = np.random.default_rng(5), dict[str, str]()
     for day in range(4):
         one = Night(night.date + timedelta(days=day), "test")
@@ -81,8 +86,6 @@ def test_random_changes_make_the_catalogue_that_a_dictionary_has(
 def test_nights_of_changes_are_read_in_their_order(
     spark: "SparkSession", lake: Lake, settings: Settings, tmp_path: Path, night: Night
 ) -> None:
-    for table in (RAW_ITEMS, AUDIT_RESULTS):
-        lake.create(table)
     nights = [Night(night.date + timedelta(days=day), "test") for day in range(3)]
     for n, one in enumerate(nights):
         send(tmp_path, one, [(f"i{n}", "Lamp", "update")])
@@ -101,8 +104,6 @@ def test_what_a_feed_has_deleted_to_the_last_product_stays_deleted(
     spark: "SparkSession", lake: Lake, settings: Settings, tmp_path: Path, night: Night
 ) -> None:
     """The night that has none is on record, until it is run again and has some."""
-    for table in (RAW_ITEMS, AUDIT_RESULTS):
-        lake.create(table)
     nights = [Night(night.date + timedelta(days=day), "test") for day in range(3)]
     for one, changes in zip(nights, ([("i0", "Lamp", "update")], [("i0", "", "delete")], [("i1", "Desk", "update")]), strict=True):
         send(tmp_path, one, changes)
@@ -124,8 +125,6 @@ def test_changes_that_came_late_are_not_lost(
     """A night that was stood in for has to be run again once its feed is there."""
     (tmp_path / "feeds").mkdir()
     settings = settings_of(SHOP.replace('mode = "changes"', 'mode = "changes"\nmissing = "last"'))
-    for table in (RAW_ITEMS, AUDIT_RESULTS):
-        lake.create(table)
     nights = [Night(night.date + timedelta(days=day), f"run {day}") for day in range(3)]
     send(tmp_path, nights[0], [("i0", "Lamp", "update")])
     ingest.run(spark, lake, settings, nights[0])
