@@ -11,136 +11,27 @@ into cells, before they are made, since it decides how far they have to overlap.
 and coverage go to `audit_results`, where audit judges them. Staging a night anew takes the old verdict away.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.accumulators import AccumulatorParam
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cells, encoder, fusion, increment, lexicon, measure, neighbour_list, published, sample, script, task
+from jobs import encoder, fusion, increment, lexicon, measure, published, script, task
 from jobs.errors import ContractError
 from jobs.increment import Base
 from jobs.lake import Lake
+from jobs.lists import Made, brought_up_to_date, made_anew
 from jobs.night import Counts, Night
-from jobs.nodes import BLANK, NAME, counted, few, items_of, known_items, nodes_of, others, read, sampled, with_vectors
-from jobs.recall import coverage, nearest_of_sample, recall
-from jobs.session import at_once, gpu_of_task, progress, readied
-from jobs.settings import Neighbours, Settings
+from jobs.nodes import BLANK, counted, items_of, nodes_of, others, sampled
+from jobs.recall import coverage, recall
+from jobs.session import at_once, progress, readied
+from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
-
-# shares of what the target allows to miss: because signatures are sketches, the same in every cell; by the search of one cell; of a covered
-# block in all. What is left keeps the interval of what is measured above the target.
-SKETCH_MISSES, SEARCH_MISSES, COVER_MISSES = 0.3, 0.6, 0.8
-PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
-COVER_SAMPLE = 20_000  # vectors of a large block, from which its cells are made: 30 MB
-COVER_ASKED = 500  # of these, whose true neighbours tell how far its cells have to overlap; others tell the recall
-
-
-def cover_of(
-    nodes: DataFrame, vectors: DataFrame, size: int, asked: list[Any], reading: fusion.Reading, how: Neighbours, misses: float
-) -> tuple[cells.Cover, dict[str, sample.Vectors]]:
-    """The cover of one block, of `size` nodes, and the true similarities of the sampled items in it."""
-    chosen, others = at_once(
-        nodes.select(F.expr(NAME).alias("name")).orderBy(F.xxhash64("name", F.lit(how.seed)), "name").limit(COVER_SAMPLE).collect,
-        lambda: sampled(nodes, COVER_ASKED, how.seed + 1),  # the recall is not measured by the items that the cover was chosen by
-    )
-    names, rows = [row["name"] for row in chosen], {row["item_id"]: row for row in [*asked, *others]}
-    known = known_items(nodes, vectors, [*names, *rows])
-    if lacking := {*names, *rows} - known.keys():
-        raise ContractError(f"item {min(lacking)} has no vector of this encoder", "run clean and embed for this date first")
-
-    def signatures(of: Iterable[str]) -> sample.Vectors:
-        return fusion.signatures(read([known[name] for name in of], reading), reading.weights)
-
-    of_block = signatures(names)
-    own = read([known[item] for item in rows], reading)
-    found = dict(zip(rows, nearest_of_sample(nodes, vectors, list(rows.values()), own, reading, how), strict=True))
-    full = {row["item_id"]: near for row in others if len(near := found[row["item_id"]][0]) == how.k}
-    known |= known_items(nodes, vectors, (name for near in full.values() for name in near))
-    theirs = signatures(name for near in full.values() for name in near).reshape(-1, how.k, of_block.shape[1])
-    target, missed = 1 - COVER_MISSES * misses, (SKETCH_MISSES * misses, SEARCH_MISSES * misses)
-    cover = cells.cover(of_block, size, how.cell_rows, signatures(full), theirs, target, missed, how.seed)
-    return cover, {row["item_id"]: found[row["item_id"]][1] for row in asked}
-
-
-def covers_of(
-    nodes: DataFrame,
-    vectors: DataFrame,
-    sizes: Mapping[str, int],
-    asked: list[Any],
-    reading: fusion.Reading,
-    how: Neighbours,
-    misses: float,
-) -> tuple[dict[str, cells.Cover], dict[str, sample.Vectors]]:
-    """The cover of every block that is too large for one cell, and the true similarities of the sampled items in these."""
-    covers: dict[str, cells.Cover] = {}
-    true: dict[str, sample.Vectors] = {}
-    for block in sorted(block for block, size in sizes.items() if size > how.cell_rows):
-        of_block, mine = nodes.where(F.col("block") == block), [row for row in asked if row["block"] == block]
-        covers[block], known = cover_of(of_block, vectors, sizes[block], mine, reading, how, misses)
-        true |= known
-        print(f"neighbours: {sizes[block]:,} nodes{f' of block {block}' if block else ''} in {covers[block]}", flush=True)
-    return covers, true
-
-
-class _Log(AccumulatorParam[list[Any]]):
-    """What the tasks tell: see `task.search_cell`."""
-
-    def zero(self, value: list[Any]) -> list[Any]:
-        return []
-
-    def addInPlace(self, value1: list[Any], value2: list[Any]) -> list[Any]:  # noqa: N802  Spark's own name
-        return value1 + value2
-
-
-def threads_of(spark: SparkSession, work: list[int]) -> list[int]:
-    """Cores for each cell, of which this is the work: a task's own, and its share of all, but of one machine."""
-    cores, own = spark.sparkContext.defaultParallelism, int(spark.conf.get("spark.task.cpus", "1") or 1)
-    local = (spark.sparkContext.master or "").split("[")[0] == "local"
-    room = cores if local else int(spark.conf.get("spark.executor.cores", "1") or 1)
-    return [max(own, min(room, round(cores * of_cell / sum(work)))) for of_cell in work]
-
-
-def pairs(
-    nodes: DataFrame,
-    vectors: DataFrame,
-    sizes: Mapping[str, int],
-    covers: dict[str, cells.Cover],
-    asked: dict[str, list[str]],
-    reading: fusion.Reading,
-    how: Neighbours,
-    misses: float,
-    log: Any,
-) -> DataFrame:
-    """The PAIR rows of all nodes, of which there are `sizes` in each block."""
-    spark = nodes.sparkSession
-    cores = spark.sparkContext.defaultParallelism
-    plan = cells.packed({block: size for block, size in sizes.items() if block not in covers}, how.cell_rows, cores)
-    narrow = 1 + max(plan.values(), default=-1)
-    work = [0] * narrow  # of a block it grows with the square of its size
-    for block, cell in plan.items():
-        work[cell] += sizes[block] ** 2
-    listed = few(spark, block=pa.array(plan, pa.string()), cell=pa.array(plan.values(), pa.int32()))
-    whole = with_vectors(nodes, vectors)
-    cut = whole.join(listed, "block").select("cell", *whole.columns)
-    for block, cover in covers.items():
-        of_block = with_vectors(nodes.where(F.col("block") == block), vectors)
-        cut = cut.unionByName(of_block.mapInArrow(task.placed(cover, reading, len(work)), task.CELL))
-        work += [(sizes[block] * cover.overlap // len(cover.leaders)) ** 2] * len(cover.leaders)
-    count = len(work)
-    parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
-    promised = 1 - (SKETCH_MISSES + SEARCH_MISSES) * misses
-    search = task.Search(how, reading, 1 - SEARCH_MISSES * misses, promised, narrow, threads_of(spark, work), parts, asked, gpu_of_task)
-    packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
-    return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
+from jobs.work import Work, nodes_by_block
 
 
 def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str, items_read: str, made_on: date) -> DataFrame:
@@ -174,65 +65,6 @@ def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, d
     return fusion.Reading(weights, lexicon.Lexicon(first["texts"], *counts), scripts, dimension), first["lexicon_id"]
 
 
-def nodes_by_block(groups: list[Any]) -> Counter[str]:
-    found = Counter[str]()
-    for group in groups:
-        found[group["block"]] += group["nodes"]
-    return found
-
-
-@dataclass(frozen=True)
-class Work:
-    """All that the night's lists are made of: `items` and `nodes` that have a text, the vectors, the groups of nodes, the sampled items,
-    and how they are read."""
-
-    items: DataFrame
-    nodes: DataFrame
-    vectors: DataFrame
-    groups: list[Any]
-    asked: list[Any]
-    reading: fusion.Reading
-    how: Neighbours
-    misses: float
-
-    @cached_property
-    def sizes(self) -> Counter[str]:
-        """Nodes of each block."""
-        return nodes_by_block(self.groups)
-
-    def asked_of(self, blocks: Iterable[str]) -> dict[str, list[str]]:
-        """The sampled items of the blocks, by node."""
-        within, found = set(blocks), dict[str, list[str]]()
-        for row in self.asked:
-            if row["block"] in within:
-                found.setdefault(row["node"], []).append(row["item_id"])
-        return found
-
-
-@dataclass(frozen=True)
-class Made:
-    """PAIR rows of all items, not computed yet; the night whose lists were last all made anew; what the tasks tell of it; true similarities
-    of sampled items that are known; figures; frames that are cached for it."""
-
-    pairs: DataFrame
-    made_on: date
-    log: Any
-    true: dict[str, sample.Vectors]
-    figures: dict[str, float]
-    note: str
-    cached: tuple[DataFrame, ...] = ()
-
-
-def made_anew(work: Work, night: Night, why: str) -> Made:
-    """All lists, by searching all blocks."""
-    log = work.nodes.sparkSession.sparkContext.accumulator([], _Log())
-    covers, true = covers_of(work.nodes, work.vectors, work.sizes, work.asked, work.reading, work.how, work.misses)
-    asked = work.asked_of(work.sizes.keys() - covers.keys())
-    found = pairs(work.nodes, work.vectors, work.sizes, covers, asked, work.reading, work.how, work.misses, log)
-    figures = {"increment": 0.0, "overlap_max": max((cover.overlap for cover in covers.values()), default=1)}
-    return Made(found, night.date, log, true, figures, f"all anew: {why}")
-
-
 def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, groups: list[Any], fingerprint: str) -> tuple[Base | None, str]:
     """The night whose lists can be brought up to date, else why there is none."""
     total, sizes = sum(group["items"] for group in groups), nodes_by_block(groups)
@@ -259,37 +91,6 @@ def spoken(lake: Lake, settings: Settings, night: Night) -> DataFrame:
     """`nodes.items_of` of the night's items that have a text."""
     items = lake.read(CLEAN_ITEMS, night).where(F.col("content_hash") != BLANK)
     return items_of(items, settings.neighbours, settings.weigh)
-
-
-def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> Made | str:
-    """The lists of the base, with what has changed since; or why they have to be made anew. then: items of the base, as `Work.items`."""
-    how, spark = work.how, lake.spark
-    log, kept = spark.sparkContext.accumulator([], _Log()), how.k + how.slack
-    parts = [F.col(f"parts.{part}").alias(part) for part in PARTS]
-    lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "rank", "neighbour_id", "similarity", *parts)
-    groups_then = then.groupBy("block", "source").agg(F.count("*").alias("items")).collect()
-    ended = increment.ends(lists, base, work.items, how, groups_then, work.groups).persist()
-    most = increment.most(sum(group["items"] for group in work.groups))
-    short = [row["item_id"] for row in ended.where("short").select("item_id").limit(most + 1).collect()]
-    if len(base.changed) + len(short) > most:
-        ended.unpersist()
-        return f"too many of the lists have lost their neighbours since {base.night.date}"
-    flags = increment.flags(work.nodes, base, ended, short).persist()
-    nodes = work.nodes.withColumn("name", F.expr(NAME)).join(flags, "name").drop("name")
-    blocks = {row["block"] for row in nodes.where("wanted").select("block").distinct().collect()} | {row["block"] for row in work.asked}
-    sizes = {block: work.sizes[block] for block in blocks}
-    plan = cells.packed(sizes, how.cell_rows, spark.sparkContext.defaultParallelism)
-    loads = [0] * (1 + max(plan.values()))
-    for block, cell in plan.items():
-        loads[cell] += sizes[block]
-    threads, asked = threads_of(spark, loads), work.asked_of(blocks)
-    search = task.Search(how, work.reading, 1, 1, len(loads), threads, len(loads), asked, gpu_of_task)
-    met = increment.compared(nodes, work.vectors, plan, search, log).persist()
-    replaced = nodes.where("wanted").select(F.explode("members").alias("item_id"))
-    found = increment.merged(lists, met, replaced, base, ended, kept)
-    figures = {"increment": 1.0, "items_changed": len(base.changed), "items_removed": len(base.removed), "lists_refilled": len(short)}
-    told = f"{len(base.changed):,} items new or changed, {len(base.removed):,} gone or changed, {len(short):,} lists refilled"
-    return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, flags, met))
 
 
 def judged(work: Work, made: Made, found: DataFrame) -> dict[str, float]:

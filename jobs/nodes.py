@@ -13,7 +13,8 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import fusion, task
+from jobs import fusion
+from jobs.block import odd_size
 from jobs.errors import ContractError
 from jobs.item import all_fields_sql
 from jobs.night import Night
@@ -100,7 +101,7 @@ def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
     size = 4 * reading.dimension
     for row in rows:
         if len(row["vector"]) != size:
-            raise task.odd_size(row["item_id"], len(row["vector"]), size)
+            raise odd_size(row["item_id"], len(row["vector"]), size)
     vectors = np.array([np.frombuffer(row["vector"], dtype="<f4") for row in rows]).reshape(-1, reading.dimension)
     columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in fusion.READ.items()}
     return fusion.items(vectors, columns, reading)

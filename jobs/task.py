@@ -1,24 +1,20 @@
 """What a task of the neighbours stage does with the rows Spark hands it: Arrow in, Arrow out.
 
-A node is all the items that read the same and are searched as one, named by the first of them. NODE rows have what is compared of it (the
-columns of `fusion.READ`, null or empty where they do not count; vector), a print of that, and a key, which decides who merges its lists;
-CELL rows are on their way to the cell that searches them. What a cell finds leaves it packed (`neighbour_list`).
+CELL rows are NODE rows (`block`) on their way to the cell that searches them. What a cell finds leaves it packed (`neighbour_list`).
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from jobs import cells, fusion, measure, neighbour_list, sample
-from jobs.errors import ContractError
+from jobs.block import NODE, Block, Named, Rows, Vectors, blocks, read
 from jobs.kernel import NONE
 from jobs.settings import Neighbours
-from jobs.tables import PARTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,11 +24,6 @@ if TYPE_CHECKING:
     Batches = Iterator[pa.RecordBatch]
     Task = Callable[[Batches], Batches]
 
-Vectors = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-
-_READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
-NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
 CELL = f"cell int, {NODE}"
 CHANGED = f"{CELL}, wanted boolean, changed boolean, floor float"  # see `compare_block`
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
@@ -44,50 +35,6 @@ SMALL = 256  # items of a block in which nothing is searched for: all are candid
 PILOT = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
 ROUNDING = 1e-5  # between two ways to compute a similarity
 TRUE = "item int, node string, similarity float, copies int"
-
-
-def unpacked(nodes: "pa.RecordBatch", size: int) -> npt.NDArray[np.uint8]:
-    """(n, size) uint8 of the vectors of NODE or CELL rows, not copied. Raises ContractError where one is missing, or of another size."""
-    import pyarrow.compute as pc
-
-    vectors, items = nodes["vector"], pc.list_value_length(nodes["members"])
-    if vectors.null_count:
-        bare = pc.sum(items.filter(vectors.is_null())).as_py()
-        raise ContractError(
-            f"{bare:,} of {pc.sum(items).as_py():,} items that were looked at have no vector of this encoder",
-            "run clean and embed for this date first",
-        )
-    offsets = np.frombuffer(vectors.buffers()[1], dtype=np.int32)[vectors.offset : vectors.offset + len(vectors) + 1]
-    lengths = np.diff(offsets)
-    if len(odd := np.flatnonzero(lengths != size)):
-        raise odd_size(nodes["members"][int(odd[0])].as_py()[0], lengths[odd[0]], size)
-    return np.frombuffer(vectors.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]].reshape(len(vectors), size)
-
-
-def odd_size(item_id: str, size: int, others: int) -> ContractError:
-    return ContractError(
-        f"the vector of item {item_id} has {size:,} bytes, others of this encoder {others:,}", "delete it from item_vectors and run embed"
-    )
-
-
-def refuse_unsound(vectors: Vectors, members: "pa.Array") -> None:
-    """Raises ContractError naming an item whose vector is neither of unit length nor zero, as it is where the encoder knows nothing of a
-    text."""
-    sound = np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < 2e-3  # nan is not
-    bad = np.flatnonzero(~sound)
-    bad = bad[vectors[bad].any(axis=1)]
-    if len(bad):
-        raise ContractError(
-            f"the vector of item {members[int(bad[0])].as_py()[0]} is not of unit length, nor those of {len(bad) - 1} others",
-            "delete them from item_vectors, see that embed.model is a working encoder, and run embed",
-        )
-
-
-def read(nodes: "pa.RecordBatch", reading: fusion.Reading) -> fusion.Items:
-    """What is compared of NODE rows, whose vectors are float32. Raises ContractError where one is missing or unsound."""
-    vectors = unpacked(nodes, 4 * reading.dimension).view("<f4")
-    refuse_unsound(vectors, nodes["members"])
-    return fusion.items(vectors, nodes, reading)
 
 
 def placed(cover: cells.Cover, reading: fusion.Reading, first_cell: int) -> "Task":
@@ -210,7 +157,7 @@ def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Worke
         efforts: list[Effort] = []
         nodes, true = 0, dict[str, Vectors]()
         with workers(search.threads[number]) as pool:
-            for block in blocks(received, search, pool.threads, narrow=number >= search.narrow):
+            for block in blocks(received, search.reading, search.how.across, pool.threads, narrow=number >= search.narrow):
                 lists, effort, best = found_in(block, search, pool)
                 found.append(lists)
                 efforts.append(effort)
@@ -224,67 +171,13 @@ def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Worke
     return in_cell
 
 
-@dataclass(frozen=True)
-class Block:
-    """Nodes of one block: rows (n) with node, members, key and what else their CELL rows have; the kind (n,) of each; of the kinds, what is
-    compared, and their sources where these matter."""
-
-    rows: "pa.Table"
-    kind: Rows
-    compared: fusion.Items
-    labels: npt.NDArray[np.int32] | None
-
-
-def blocks(received: "list[pa.RecordBatch]", search: Search, threads: int, narrow: bool) -> Iterator[Block]:
-    """The blocks of one cell, by name, their nodes by name. Raises ContractError where a vector is missing or unsound."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    cell = pa.Table.from_batches(received)
-    known = cell.drop_columns(["vector"]).append_column("node", pc.list_element(cell["members"], 0))
-    order = pc.sort_indices(known, [(name, "ascending") for name in ("block", "node", "print")]).to_numpy().astype(np.int64)
-    node = known["node"].take(order).to_numpy()
-    once = np.concatenate([[True], node[1:] != node[:-1]])  # a text that two runs at once have stored comes twice
-    order = order[once]
-    known = known.take(order).combine_chunks()
-    block, source = (known[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("block", "source"))
-    first, kind = _kinds(block, source, known["print"].to_numpy())
-    vectors = _vectors(received, order[first], search.reading.dimension, narrow)
-    received.clear()  # the vectors, as they came
-    refuse_unsound(vectors, known["members"].take(first))
-    compared = fusion.items(vectors, known.select(list(fusion.READ)).take(first), search.reading, threads)
-    labels, known = source[first] if search.how.across else None, known.drop_columns(list(fusion.READ))
-    del cell, vectors
-    for start, stop in pairwise(np.searchsorted(block, np.arange(block[-1] + 2)).tolist()):
-        kinds = np.arange(kind[start], kind[start:stop].max() + 1)
-        yield Block(
-            known.slice(start, stop - start),
-            kind[start:stop] - kinds[0],
-            compared[kinds] if len(kinds) < len(compared) else compared,
-            None if labels is None else labels[kinds],
-        )
-
-
-def _vectors(batches: "list[pa.RecordBatch]", order: Rows, dimension: int, narrow: bool) -> Vectors:
-    """(n, dimension) float32 of the rows of the batches that `order` names, in that order; each is copied once."""
-    stored = [unpacked(batch, 4 + 2 * dimension if narrow else 4 * dimension) for batch in batches]
-    place = np.full(sum(map(len, stored)), -1)
-    place[order] = np.arange(len(order))
-    found, start = np.empty((len(order), dimension), dtype=np.float32), 0
-    for rows in stored:
-        into = place[start : start + len(rows)]
-        found[into[into >= 0]] = (cells.widened(rows) if narrow else rows.view("<f4"))[into >= 0]
-        start += len(rows)
-    return found
-
-
 def search_block(block: Block, search: Search, pool: "Workers") -> "Found":
     """Of one block, or of one cell of it: the lists of its nodes, what finding them took, the sampled items' true similarities.
 
     Lists: key and members of a node; neighbours, the k + slack + 1 nearest items, own ones among them, equal ones by id; their VALUES.
     """
     of, weights, every = block.compared, search.reading.weights, np.arange(len(block.compared))
-    named = _Named.by(block.rows, block.kind)
+    named = Named.by(block.rows, block.kind)
     asked, queries = _asked(block, search)
     best, similarity = fusion.nearest_of(of, weights, queries, search.how.k, block.labels, pool)
     near, effort = _near(of, block.labels, search, pool)
@@ -302,7 +195,7 @@ def compare_block(block: Block, search: Search, pool: "Workers") -> "Found":
     import pyarrow as pa
 
     of, weights, count = block.compared, search.reading.weights, len(block.compared)
-    named = _Named.by(block.rows, block.kind)
+    named = Named.by(block.rows, block.kind)
     flags = {name: block.rows[name].to_numpy() for name in ("wanted", "changed")}
     wanted, changed = (np.isin(np.arange(count), block.kind[flag]) for flag in flags.values())
     asked, queries = _asked(block, search)
@@ -340,50 +233,6 @@ def _own_first(of: fusion.Items, weights: Vectors, kinds: Rows, near: fusion.Nea
     return fusion.settled(of, weights, kinds, own, 1, pool).before(near)
 
 
-@dataclass(frozen=True)
-class _Named:
-    """The items that kinds stand for: their ids, the kind of each, and its place among the ids in their order."""
-
-    names: "pa.Array"
-    kind: Rows
-    place: Rows
-
-    @classmethod
-    def by(cls, rows: "pa.Table", kind: Rows) -> "_Named":
-        import pyarrow.compute as pc
-
-        members = rows["members"].combine_chunks()
-        names = members.flatten()
-        return cls(names, np.repeat(kind, members.value_lengths().to_numpy()), pc.rank(names).to_numpy().astype(np.int64))
-
-    def lists(self, rows: "pa.Table", kind: Rows, near: fusion.Near, width: int) -> "pa.Table":
-        """Of the rows, each of a kind, what is near that kind: see `search_block`."""
-        import pyarrow as pa
-
-        row, name, pair = cells.expanded(near.positions, near.similarities, self.kind, self.place, width)
-        bounds, of_kind = pa.array(np.searchsorted(row, np.arange(len(near.positions) + 1)).astype(np.int32)), pa.array(kind)
-        values = near.similarities.ravel()[pair], *near.parts.reshape(-1, len(PARTS))[pair].T
-        columns = {"neighbours": self.names.take(pa.array(name))}
-        columns |= {column: pa.array(value, from_pandas=True) for column, value in zip(neighbour_list.VALUES, values, strict=True)}
-        lists = {column: pa.ListArray.from_arrays(bounds, flat).take(of_kind) for column, flat in columns.items()}
-        return pa.table({"key": rows["key"], "members": rows["members"]} | lists)
-
-    def true(
-        self, asked: list[tuple[int, str]], queries: Rows, best: npt.NDArray[np.int32], similarity: Vectors, k: int
-    ) -> dict[str, Vectors]:
-        """The k highest similarities of each sampled item, from the kinds near each of the queries (q, m) and their similarities."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        row, name, pair = cells.expanded(best, similarity, self.kind, self.place, k + 1)
-        found: dict[str, Vectors] = {}
-        for own, item in asked:
-            mine = slice(*np.searchsorted(row, np.searchsorted(queries, own) + np.arange(2)))
-            others = pc.not_equal(self.names.take(pa.array(name[mine])), item).to_numpy(zero_copy_only=False)
-            found[item] = similarity.ravel()[pair[mine]][others][:k]
-        return found
-
-
 def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: Search, pool: "Workers") -> tuple[fusion.Near, Effort]:
     """The k + slack nearest of every item."""
     from jobs import knn  # with torch, which only the workers that search should pay for
@@ -410,14 +259,3 @@ def _near(compared: fusion.Items, labels: npt.NDArray[np.int32] | None, search: 
         if recall >= search.promised:
             break
     return near, Effort(met.rounds, wide, recall, precision)
-
-
-def _kinds(*columns: npt.NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:
-    """The first row of each kind, and the kind of each row: rows that are equal in all columns, numbered in the order of their first ones.
-    Two texts may have one vector, as an encoder that knows no capitals gives them: searched once, and found in the order of their ids."""
-    order = np.lexsort(columns)
-    fresh = np.ones(len(order), dtype=bool)
-    fresh[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
-    first, kind = order[fresh], np.empty(len(order), dtype=np.int64)
-    kind[order] = np.argsort(np.argsort(first))[np.cumsum(fresh) - 1]
-    return np.sort(first), kind

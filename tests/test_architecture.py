@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 JOBS = {file.stem: file for file in (ROOT / "jobs").glob("*.py") if not file.stem.startswith("__")}
 STAGES = {"prepare", "ingest", "validate", "clean", "weigh", "embed", "neighbours", "audit", "publish", "maintain"}
 # frames that a stage, or several, are made of
-PARTS = {"nodes", "increment", "recall", "changes", "freshness", "drift", "published", "claims"}
+PARTS = {"nodes", "work", "covers", "lists", "increment", "recall", "changes", "freshness", "drift", "published", "claims"}
 SPARK = {"lake", "session", "daemon"} | PARTS  # those that may import Spark beside the stages
 ENTRY = {"cli", "shift"}  # above the stages
 ROOTS = {"errors", "settings", "tables", "night"}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from pyspark.errors import PythonException
 
-from jobs import encoder, neighbours, weigh
+from jobs import covers, encoder, lists, neighbours, recall, weigh
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
@@ -105,7 +105,7 @@ def test_all_channels_are_fused(
 ) -> None:
     """Every pair and its parts are those of the obvious loop, in one cell and in many; descriptions are read, and items of one title that
     they or the price tell apart are."""
-    monkeypatch.setattr(neighbours, "COVER_MISSES", 0.0)
+    monkeypatch.setattr(covers, "COVER_MISSES", 0.0)
     titles = [f"{title} {n % 5}x" if n % 2 else title for n, title in enumerate([*TITLES, "red shoe"])]
     vectors = np.array([VECTORS[title] for title in [*TITLES, "red shoe"]])
     descriptions = [None if n % 3 else f"Sold with B-{n % 7}00 {TITLES[n // 2]}" for n in range(25)]
@@ -152,7 +152,7 @@ def test_covered_by_cells_and_across_sources_it_is_brute_force_still(
 ) -> None:
     """Cells of a few items, each item in every cell that any true neighbour may be in: nothing is lost, nothing is twice, and the 16 bits
     a coordinate travels in show in the fifth digit at most."""
-    monkeypatch.setattr(neighbours, "COVER_MISSES", 0.0)  # every known pair has to meet, and all pairs are known
+    monkeypatch.setattr(covers, "COVER_MISSES", 0.0)  # every known pair has to meet, and all pairs are known
     items = {f"{'a' if n % 3 else 'b'}:{n:02}": title for n, title in enumerate([*TITLES, "red shoe", "red shoe"])}
     rows = [clean_item(night, i, t, source=i[0]) for i, t in items.items()]
     how = 'across = "source"\n[sources.b]\npath = "b.csv"\ncolumns = { id = "id", title = "title" }'
@@ -201,9 +201,9 @@ def test_one_large_block_beside_many_tiny_ones(lake: Lake, settings: Callable[[s
 
 def test_the_cores_go_to_the_cells_that_have_the_work(lake: Lake) -> None:
     """Of the tests' two: a large cell beside many tiny ones has both."""
-    assert neighbours.threads_of(lake.spark, [180_000**2, *[12_000] * 30]) == [2] + [1] * 30
-    assert neighbours.threads_of(lake.spark, [100, 100]) == [1, 1]
-    assert neighbours.threads_of(lake.spark, [100]) == [2]
+    assert lists.threads_of(lake.spark, [180_000**2, *[12_000] * 30]) == [2] + [1] * 30
+    assert lists.threads_of(lake.spark, [100, 100]) == [1, 1]
+    assert lists.threads_of(lake.spark, [100]) == [2]
 
 
 def test_a_cover_does_not_rest_on_the_sample_that_it_is_measured_by(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
@@ -294,9 +294,9 @@ def recall_of(lake: Lake, settings: Settings, night: Night, staged: "DataFrame")
     asked, reading = sampled(nodes, how.recall_sample, how.seed), by_meaning(16)
     known = known_items(nodes, vectors, [row["item_id"] for row in asked])
     own = read([known[row["item_id"]] for row in asked], reading)
-    near = neighbours.nearest_of_sample(nodes, vectors, asked, own, reading, how)
+    near = recall.nearest_of_sample(nodes, vectors, asked, own, reading, how)
     true = {row["item_id"]: similarities for row, (_, similarities) in zip(asked, near, strict=True)}
-    return neighbours.recall(nodes, vectors, staged, asked, true, reading, how)
+    return recall.recall(nodes, vectors, staged, asked, true, reading, how)
 
 
 def test_recall_falls_when_neighbours_are_wrong(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
@@ -342,12 +342,12 @@ def test_coverage_counts_items_that_have_all_they_could_have(
     nodes = nodes_of(items_of(lake.read(CLEAN_ITEMS, night), settings(how).neighbours, settings(how).weigh))
     groups = counted(nodes, night)
     staged = lake.read(STAGED_NEIGHBOURS, night)
-    whole, pairs = neighbours.coverage(staged, nodes, groups, settings(how).neighbours)
+    whole, pairs = recall.coverage(staged, nodes, groups, settings(how).neighbours)
     assert (whole, pairs) == (1.0, staged.count())
     fewer = staged.where("rank < 3 OR item_id > 'i05'")  # six items lack their third neighbour
-    assert neighbours.coverage(fewer, nodes, groups, settings(how).neighbours) == (18 / 24, fewer.count())
+    assert recall.coverage(fewer, nodes, groups, settings(how).neighbours) == (18 / 24, fewer.count())
     none = staged.where("item_id <> 'i20'")  # of a block of two, where there are blocks
-    assert neighbours.coverage(none, nodes, groups, settings(how).neighbours) == (23 / 24, none.count())
+    assert recall.coverage(none, nodes, groups, settings(how).neighbours) == (23 / 24, none.count())
 
 
 def test_a_pair_that_may_not_be_counts_as_a_miss(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
@@ -368,8 +368,31 @@ def test_items_of_one_vector_stand_in_the_order_of_their_ids(lake: Lake, setting
     assert [row[2] for row in found if row[0] == "i30"] == ["i00", "i01", "i02", "i03", "i04"]
 
 
-def test_a_single_item_has_no_neighbours(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
-    assert stage(lake, settings(""), night, [clean_item(night, "only", "red shoe")]) == []
+@pytest.mark.parametrize("weights", [Weights(lexical=0, codes=0), Weights()], ids=["by meaning", "fused"])
+@pytest.mark.parametrize("count", [1, 12])
+def test_a_catalogue_of_one_title(lake: Lake, settings: Callable[[str], Settings], night: Night, count: int, weights: Weights) -> None:
+    """Of a single item, which has no neighbours, or of many, which are each other's, by id."""
+    how = settings("").model_copy(update={"neighbours": Neighbours(k=3, slack=2, weights=weights)})
+    items = [clean_item(night, f"i{n:02}", TITLES[0]) for n in range(count)]
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
+    weigh.run(lake.spark, lake, how, night)
+    names = [f"i{n:02}" for n in range(count)]
+    expected = [(own, rank, other) for own in names for rank, other in enumerate([name for name in names if name != own][:5], start=1)]
+    found = stage(lake, how, night, items)
+    assert [row[:3] for row in found] == expected
+    assert [row[3] for row in found] == pytest.approx([1.0] * len(expected))
+
+
+def test_another_model_in_the_lake_changes_nothing(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:
+    """Its vectors of the same texts are others, and of another dimension."""
+    vectors = np.random.default_rng(8).normal(size=(24, 8)).astype("<f4")
+    rows = [("other@0123456789ab", hash_of(title), 8, vector.tobytes()) for title, vector in zip(TITLES, vectors, strict=True)]
+    lake.append(ITEM_VECTORS, lake.frame(ITEM_VECTORS, rows), night)
+    items = {f"i{n:02}": title for n, title in enumerate(TITLES)}
+    assert stage(lake, settings(""), night, [clean_item(night, i, t) for i, t in items.items()]) == brute(items, 5, lambda a, b: True)
+    assert {row["model_id"] for row in lake.read(STAGED_NEIGHBOURS, night).collect()} == {
+        encoder.model_id(Path(settings("").embed.model or ""))
+    }
 
 
 def test_items_without_vectors_are_refused(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:

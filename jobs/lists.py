@@ -1,0 +1,119 @@
+"""The lists of a night, made anew by searching, or brought up to date from those of a night before: not computed before they are read."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from pyspark.accumulators import AccumulatorParam
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import cells, increment, neighbour_list, sample, task
+from jobs.covers import SEARCH_MISSES, SKETCH_MISSES, covers_of
+from jobs.increment import Base
+from jobs.lake import Lake
+from jobs.night import Night
+from jobs.nodes import NAME, few, with_vectors
+from jobs.session import gpu_of_task
+from jobs.tables import PARTS, STAGED_NEIGHBOURS
+from jobs.work import Work
+
+PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
+
+
+@dataclass(frozen=True)
+class Made:
+    """PAIR rows of all items, not computed yet; the night whose lists were last all made anew; what the tasks tell of it; true similarities
+    of sampled items that are known; figures; frames that are cached for it."""
+
+    pairs: DataFrame
+    made_on: date
+    log: Any
+    true: dict[str, sample.Vectors]
+    figures: dict[str, float]
+    note: str
+    cached: tuple[DataFrame, ...] = ()
+
+
+class _Log(AccumulatorParam[list[Any]]):
+    """What the tasks tell: see `task.search_cell`."""
+
+    def zero(self, value: list[Any]) -> list[Any]:
+        return []
+
+    def addInPlace(self, value1: list[Any], value2: list[Any]) -> list[Any]:  # noqa: N802  Spark's own name
+        return value1 + value2
+
+
+def threads_of(spark: SparkSession, loads: list[int]) -> list[int]:
+    """Cores for each cell, of which this is the load: a task's own, and its share of all, but of one machine."""
+    cores, own = spark.sparkContext.defaultParallelism, int(spark.conf.get("spark.task.cpus", "1") or 1)
+    local = (spark.sparkContext.master or "").split("[")[0] == "local"
+    room = cores if local else int(spark.conf.get("spark.executor.cores", "1") or 1)
+    return [max(own, min(room, round(cores * load / sum(loads)))) for load in loads]
+
+
+def pairs(work: Work, covers: dict[str, cells.Cover], log: Any) -> DataFrame:
+    """The PAIR rows of all nodes, by searching all blocks."""
+    spark, how, sizes = work.nodes.sparkSession, work.how, work.sizes
+    cores = spark.sparkContext.defaultParallelism
+    plan = cells.packed({block: size for block, size in sizes.items() if block not in covers}, how.cell_rows, cores)
+    narrow = 1 + max(plan.values(), default=-1)
+    loads = [0] * narrow  # of a block it grows with the square of its size
+    for block, cell in plan.items():
+        loads[cell] += sizes[block] ** 2
+    listed = few(spark, block=pa.array(plan, pa.string()), cell=pa.array(plan.values(), pa.int32()))
+    whole = with_vectors(work.nodes, work.vectors)
+    cut = whole.join(listed, "block").select("cell", *whole.columns)
+    for block, cover in covers.items():
+        of_block = with_vectors(work.nodes.where(F.col("block") == block), work.vectors)
+        cut = cut.unionByName(of_block.mapInArrow(task.placed(cover, work.reading, len(loads)), task.CELL))
+        loads += [(sizes[block] * cover.overlap // len(cover.leaders)) ** 2] * len(cover.leaders)
+    count = len(loads)
+    parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
+    asked = work.asked_of(sizes.keys() - covers.keys())
+    threads, promised = threads_of(spark, loads), 1 - (SKETCH_MISSES + SEARCH_MISSES) * work.misses
+    search = task.Search(how, work.reading, 1 - SEARCH_MISSES * work.misses, promised, narrow, threads, parts, asked, gpu_of_task)
+    packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
+    return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
+
+
+def made_anew(work: Work, night: Night, why: str) -> Made:
+    """All lists, by searching all blocks."""
+    log = work.nodes.sparkSession.sparkContext.accumulator([], _Log())
+    covers, true = covers_of(work)
+    found = pairs(work, covers, log)
+    figures = {"increment": 0.0, "overlap_max": max((cover.overlap for cover in covers.values()), default=1)}
+    return Made(found, night.date, log, true, figures, f"all anew: {why}")
+
+
+def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> Made | str:
+    """The lists of the base, with what has changed since; or why they have to be made anew. then: items of the base, as `Work.items`."""
+    how, spark = work.how, lake.spark
+    log, kept = spark.sparkContext.accumulator([], _Log()), how.k + how.slack
+    parts = [F.col(f"parts.{part}").alias(part) for part in PARTS]
+    lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "rank", "neighbour_id", "similarity", *parts)
+    groups_then = then.groupBy("block", "source").agg(F.count("*").alias("items")).collect()
+    ended = increment.ends(lists, base, work.items, how, groups_then, work.groups).persist()
+    most = increment.most(sum(group["items"] for group in work.groups))
+    short = [row["item_id"] for row in ended.where("short").select("item_id").limit(most + 1).collect()]
+    if len(base.changed) + len(short) > most:
+        ended.unpersist()
+        return f"too many of the lists have lost their neighbours since {base.night.date}"
+    flags = increment.flags(work.nodes, base, ended, short).persist()
+    nodes = work.nodes.withColumn("name", F.expr(NAME)).join(flags, "name").drop("name")
+    blocks = {row["block"] for row in nodes.where("wanted").select("block").distinct().collect()} | {row["block"] for row in work.asked}
+    sizes = {block: work.sizes[block] for block in blocks}
+    plan = cells.packed(sizes, how.cell_rows, spark.sparkContext.defaultParallelism)
+    loads = [0] * (1 + max(plan.values()))
+    for block, cell in plan.items():
+        loads[cell] += sizes[block]
+    threads, asked = threads_of(spark, loads), work.asked_of(blocks)
+    search = task.Search(how, work.reading, 1, 1, len(loads), threads, len(loads), asked, gpu_of_task)
+    met = increment.compared(nodes, work.vectors, plan, search, log).persist()
+    replaced = nodes.where("wanted").select(F.explode("members").alias("item_id"))
+    found = increment.merged(lists, met, replaced, base, ended, kept)
+    figures = {"increment": 1.0, "items_changed": len(base.changed), "items_removed": len(base.removed), "lists_refilled": len(short)}
+    told = f"{len(base.changed):,} items new or changed, {len(base.removed):,} gone or changed, {len(short):,} lists refilled"
+    return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, flags, met))

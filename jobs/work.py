@@ -1,0 +1,47 @@
+"""All that the lists of a night are made of."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from jobs import fusion
+from jobs.settings import Neighbours
+
+
+def nodes_by_block(groups: list[Any]) -> Counter[str]:
+    found = Counter[str]()
+    for group in groups:
+        found[group["block"]] += group["nodes"]
+    return found
+
+
+@dataclass(frozen=True)
+class Work:
+    """`items` and `nodes` that have a text, the vectors, the groups of nodes, the sampled items, how the items are read and searched, and
+    the share of neighbours that may be missed."""
+
+    items: DataFrame
+    nodes: DataFrame
+    vectors: DataFrame
+    groups: list[Any]
+    asked: list[Any]
+    reading: fusion.Reading
+    how: Neighbours
+    misses: float
+
+    @cached_property
+    def sizes(self) -> Counter[str]:
+        """Nodes of each block."""
+        return nodes_by_block(self.groups)
+
+    def asked_of(self, blocks: Iterable[str]) -> dict[str, list[str]]:
+        """The sampled items of the blocks, by node."""
+        within, found = set(blocks), dict[str, list[str]]()
+        for row in self.asked:
+            if row["block"] in within:
+                found.setdefault(row["node"], []).append(row["item_id"])
+        return found
