@@ -1,9 +1,10 @@
 """How texts are spelt, as sparse vectors: character n-grams and codes, weighted by how rare they are.
 
 *Grams* are the 3- to 5-grams of each word between its boundaries; of scripts that write no spaces the 1- and 2-grams. *Codes* are the words
-that hold a digit (model numbers, sizes, packs), without the hyphens, dots and slashes inside. Case, accents and vowel points do not count,
-and Korean is read by its letters. Terms are hashed into BUCKETS. One weighs (1 + ln count in the text) · (1 + ln((1 + n) / (1 + m))), where
-m of n texts have it, and vectors have unit length (Salton and Buckley, 1988).
+that hold a digit (model numbers, sizes, packs), without the hyphens, dots and slashes inside; but between two digits a dot, which may be
+written as a comma, and a slash are part of the word: 1.5 is not 15. Case, accents, vowel points and what only selects how a character is
+drawn do not count, and Korean is read by its letters. Terms are hashed into BUCKETS. One weighs (1 + ln count in the text) ·
+(1 + ln((1 + n) / (1 + m))), where m of n texts have it, and vectors have unit length (Salton and Buckley, 1988).
 
 A lexicon is the counts of one catalogue. Kept, it gives a text the same vector every night, whatever else is sold.
 """
@@ -21,9 +22,9 @@ import pyarrow.compute as pc
 from jobs import spelling
 from jobs.script import CODE_POINTS
 
-VERSION = 1  # of what a term is, its bucket included: counts of another one are of no use
+VERSION = 2  # of what a term is, its bucket included: counts of another one are of no use
 FIRST = ("counted_at", "lexicon_id")  # the order of stored lexicons; of those that fit a night the first is used
-BUCKETS = 2**20  # few terms share one: a million names of foods have some millions of grams, most of them once
+BUCKETS = 2**20  # most share one with a term that is as rare; two texts seldom have two different ones of one bucket
 BYTES_AT_ONCE = 2**22  # of text: the loops are given room for three terms a byte
 DENSE = (  # code points of scripts that write no spaces
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -33,7 +34,14 @@ DENSE = (  # code points of scripts that write no spaces
     (0x3400, 0x9FFF),  # ideographs
     (0xF900, 0xFAFF),
 )
-POINTS = ((0x0300, 0x036F), (0x0591, 0x05C7), (0x064B, 0x0655), (0x0670, 0x0670))  # accents; vowels of Hebrew and Arabic
+POINTS = (  # accents; vowels of Hebrew and Arabic; frames, as of keycaps; selectors of a variant
+    (0x0300, 0x036F),
+    (0x0591, 0x05C7),
+    (0x064B, 0x0655),
+    (0x0670, 0x0670),
+    (0x20D0, 0x20FF),
+    (0xFE00, 0xFE0F),
+)
 
 Weights = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int32]
@@ -187,12 +195,13 @@ def _read(texts: pa.Array, read: Read) -> Iterator[tuple[Bounds, Counts, Counts]
 
 @cache
 def kinds() -> npt.NDArray[np.uint8]:
-    """(CODE_POINTS,) the kind of each character; those beyond are ideographs."""
+    """(CODE_POINTS,) the kind of each character; for those beyond see `spelling`."""
     by_category = {"L": spelling.WORD, "M": spelling.WORD, "N": spelling.DIGIT}
     found = np.fromiter(
         (by_category.get(unicodedata.category(chr(code))[0], spelling.BETWEEN) for code in range(CODE_POINTS)), np.uint8, CODE_POINTS
     )
     found[[ord(joiner) for joiner in "-./"]] = spelling.JOINER
+    found[ord(",")] = spelling.COMMA
     for first, last in DENSE:
         part = found[first : last + 1]
         part[part == spelling.WORD] = spelling.DENSE

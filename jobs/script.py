@@ -47,7 +47,10 @@ def known_to(model: Path) -> dict[str, float]:
     file = next(iter(sorted(model.rglob("tokenizer.json"))), None)
     if file is None:
         raise ToolchainError(f"the model in {model} has no tokenizer.json", "save it with a fast tokenizer, or choose another one")
-    tokenizer = Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing more exact
+        raise ToolchainError(f"{file} is no tokenizer: {error}", "save it with a fast tokenizer, or choose another one") from error
     return known(tokenizer.decode([piece]) for piece in range(tokenizer.get_vocab_size()))
 
 

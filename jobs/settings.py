@@ -128,7 +128,7 @@ class Clean(_Section):
 class Embed(_Section):
     model: str | None = None  # folder of a sentence-transformers model; none: the all-MiniLM-L6-v2 that is installed with the program
     fields: tuple[Literal["title", "brand", "category", "description", "model"], ...] = ("title",)  # long descriptions drown titles
-    max_characters: Annotated[int, Field(ge=1)] = 2000  # of a text; an encoder of 256 tokens reads no further
+    max_characters: Annotated[int, Field(ge=1)] = 2000  # of a text; an encoder of 256 tokens reads no further, others may
     batch_tokens: Annotated[int, Field(ge=256)] | None = None  # padded tokens in one forward pass; none: what suits the device
 
 
@@ -137,15 +137,18 @@ class Weigh(_Section):
 
     fields: tuple[Literal["brand", "category", "description", "model"], ...] = ("brand", "model", "description")
     max_characters: Annotated[int, Field(ge=1)] = 1000  # of all fields: what decides stands in front
+    edition: Annotated[int, Field(ge=1)] = 1  # raise it to have the lexicon counted anew, as after a first feed that was not the shop's
 
     @property
     def reading(self) -> str:
         """What a lexicon has been counted of."""
-        return f"{', '.join(('title', *self.fields))}; {self.max_characters} characters"
+        edition = f"; edition {self.edition}" if self.edition > 1 else ""
+        return f"{', '.join(('title', *self.fields))}; {self.max_characters} characters{edition}"
 
 
 class Weights(_Section):
-    """What each channel weighs in the similarity; they are scaled to a sum of 1. One that weighs 0 is not looked at."""
+    """What each channel weighs in the similarity; they are scaled to a sum of 1. One that weighs 0 is not looked at (texts are
+    embedded all the same)."""
 
     semantic: Annotated[float, Field(ge=0)] = 2.0
     lexical: Annotated[float, Field(ge=0)] = 2.0
@@ -292,7 +295,11 @@ def load(file: str | Path | None = None, environment: Mapping[str, str] = os.env
 def _override(values: dict[str, Any], environment: Mapping[str, str]) -> dict[tuple[str, ...], str]:
     """Writes the environment's overrides into `values`, which this module has just parsed; returns which key came from which variable."""
     origins: dict[tuple[str, ...], str] = {}
+    sections = tuple(f"{OVERRIDE_PREFIX[:-1]}{section.upper()}_" for section in _known_keys(()))
     for variable, text in sorted(environment.items()):
+        if variable.startswith(sections):
+            meant = variable.replace("_", "__", 1)
+            raise SettingsError(f"{variable} is no override: between keys stand two underscores", f"write {meant}, or unset {variable}")
         if not variable.startswith(OVERRIDE_PREFIX):
             continue
         keys = tuple(variable.removeprefix(OVERRIDE_PREFIX).lower().split("__"))
@@ -315,7 +322,7 @@ def _toml_or_text(text: str) -> Any:
 
 def _fault(path: Path, origins: dict[tuple[str, ...], str], detail: Any) -> str:
     keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
-    origin = origins.get(keys) or str(path)
+    origin = next((origins[part] for n in range(len(keys), 0, -1) if (part := keys[:n]) in origins), str(path))
     name = ".".join(keys)
     if detail["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1, cutoff=0.5)

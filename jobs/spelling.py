@@ -7,7 +7,9 @@ interpreter lock.
 import numpy as np
 from numba import float32, int32, int64, njit, types, uint8, uint64, void
 
-BETWEEN, WORD, DIGIT, DENSE, UNSEEN, JOINER = range(6)  # kinds of characters
+BETWEEN, WORD, DIGIT, DENSE, UNSEEN, JOINER, COMMA = range(7)  # kinds of characters
+SELECTORS = 0xE0000  # and what lies beyond: nothing that is seen; below it, and beyond the kinds, ideographs
+_HYPHEN, _POINT, _COMMA = ord("-"), ord("."), ord(",")
 SHORTEST, LONGEST = 3, 5  # letters of an n-gram, the boundaries of its word among them
 SIGNS = 8  # components of a sketch that a term is written to: fewer, and a rare term's would stand out
 _TEXTS = (types.Array(uint8, 1, "C", readonly=True), types.Array(int32, 1, "C", readonly=True))
@@ -24,6 +26,13 @@ def _letter(data, place):  # type: ignore[no-untyped-def]
     if first < 0xF0:
         return (first & 0x0F) << 12 | (data[place + 1] & 0x3F) << 6 | data[place + 2] & 0x3F, place + 3
     return (first & 7) << 18 | (data[place + 1] & 0x3F) << 12 | (data[place + 2] & 0x3F) << 6 | data[place + 3] & 0x3F, place + 4
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _kind(letter, kinds):  # type: ignore[no-untyped-def]
+    if letter < len(kinds):
+        return np.int64(kinds[letter])
+    return np.int64(DENSE if letter < SELECTORS else UNSEEN)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -68,12 +77,12 @@ def grams(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
         while place <= stop:
             if place < stop:
                 letter, place = _letter(data, place)
-                kind = kinds[letter] if letter < len(kinds) else DENSE
+                kind = _kind(letter, kinds)
             else:
                 letter, kind, place = 0, BETWEEN, place + 1
             if kind == UNSEEN:
                 continue
-            if length > 1 and (kind in (BETWEEN, JOINER) or (kind == DENSE) != dense):
+            if length > 1 and (kind in (BETWEEN, JOINER, COMMA) or (kind == DENSE) != dense):
                 if dense:
                     for start in range(1, length):
                         found[count] = _bucket(word, start, start + 1, size)
@@ -99,7 +108,8 @@ def grams(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
 
 @njit(int64(*_TEXTS, uint8[::1], int64, int64[::1], int32[::1], int32[::1]), nogil=True, cache=True)
 def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[no-untyped-def]
-    """The words of every text that hold a digit, as `grams` gives n-grams. A JOINER between two letters is passed over."""
+    """The words of every text that hold a digit, as `grams` gives n-grams. A JOINER between two letters is passed over; but between two
+    digits all but a hyphen are kept, a COMMA as a point."""
     room = 0
     for text in range(len(offsets) - 1):
         room = max(room, offsets[text + 1] - offsets[text])
@@ -107,28 +117,34 @@ def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
     total = 0
     bounds[0] = 0
     for text in range(len(offsets) - 1):
-        count, length, digit, joined, place, stop = 0, 0, False, False, offsets[text], offsets[text + 1]
+        count, length, digit, joined, last, place, stop = 0, 0, False, 0, BETWEEN, offsets[text], offsets[text + 1]
         while place <= stop:
             if place < stop:
                 letter, place = _letter(data, place)
-                kind = kinds[letter] if letter < len(kinds) else DENSE
+                kind = _kind(letter, kinds)
             else:
                 letter, kind, place = 0, BETWEEN, place + 1
             if kind == UNSEEN:
                 continue
-            if kind == JOINER and length and not joined:
-                joined = True
+            if kind in (JOINER, COMMA) and length and not joined:
+                joined = letter
                 continue
-            if kind in (WORD, DIGIT):
+            if joined and last == DIGIT and kind == DIGIT:
+                if joined != _HYPHEN:
+                    word[length] = _POINT if joined == _COMMA else joined
+                    length += 1
+                joined = 0
+            inside = kind in (WORD, DIGIT)
+            if joined == _COMMA or not inside:
+                if digit:
+                    found[count] = _bucket(word, 0, length, size)
+                    count += 1
+                length, digit = 0, False
+            if inside:
                 word[length] = letter
                 length += 1
                 digit |= kind == DIGIT
-                joined = False
-                continue
-            if digit:
-                found[count] = _bucket(word, 0, length, size)
-                count += 1
-            length, digit, joined = 0, False, False
+            joined, last = 0, kind
         total = _counted(found, count, total, buckets, counts)
         bounds[text + 1] = total
     return total

@@ -35,11 +35,12 @@ def counted(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
     """From rows of text to COUNTED rows: the buckets that a task has met."""
     import pyarrow as pa
 
-    received = list(batches)
-    if not received:  # fewer texts than tasks
-        return
-    found = lexicon.counted(pa.Table.from_batches(received)["text"].combine_chunks())
-    for channel, frequencies in (("grams", found.grams), ("codes", found.codes)):
+    grams, codes = (np.zeros(lexicon.BUCKETS, dtype=np.int32) for _ in range(2))
+    for batch in batches:
+        found = lexicon.counted(batch["text"])
+        grams += found.grams
+        codes += found.codes
+    for channel, frequencies in (("grams", grams), ("codes", codes)):
         buckets = np.flatnonzero(frequencies).astype(np.int32)
         yield pa.RecordBatch.from_pydict({"channel": [channel] * len(buckets), "bucket": buckets, "texts": frequencies[buckets]})
 

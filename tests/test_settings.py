@@ -72,6 +72,10 @@ def test_the_environment_overrides_and_is_named_when_wrong(tmp_path: Path) -> No
     assert (settings.neighbours.k, settings.lake.root) == (20, str(tmp_path / "elsewhere"))
     with pytest.raises(SettingsError, match=r"SHELFMATES__NEIGHBOURS__K: 'neighbours\.k'"):
         read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="many")
+    with pytest.raises(SettingsError, match=r"SHELFMATES__EMBED__FIELDS: 'embed\.fields\.1'"):
+        read(tmp_path, GOOD, SHELFMATES__EMBED__FIELDS='["title", "colour"]')
+    with pytest.raises(SettingsError, match=r"SHELFMATES_LAKE__ROOT is no override.*\n  → write SHELFMATES__LAKE__ROOT,"):
+        read(tmp_path, GOOD, SHELFMATES_LAKE__ROOT="elsewhere")
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_every_text_is_counted_once(lake: Lake, settings_of: Callable[[str], Set
     assert weighed(lake, settings_of(MINIMAL), night, items).endswith("of 20 texts")
     stored = lake.read(LEXICONS).collect()
     assert [(row["reading"], row["texts"]) for row in stored] == [
-        ("title, brand, model, description; 1000 characters; terms of version 1", 20)
+        ("title, brand, model, description; 1000 characters; terms of version 2", 20)
     ]
     expected = lexicon.counted(pa.array([*TITLES, "Acme red shoe of 12 oz", "lamp x9"]))
     np.testing.assert_array_equal(np.frombuffer(stored[0]["grams"], "<i4"), expected.grams)
@@ -57,10 +57,12 @@ def test_a_lexicon_stays_until_the_catalogue_is_another_one(lake: Lake, settings
     assert weighed(lake, settings_of(MINIMAL), night, items) == f"{first} stays"  # a smaller night between two does not count
     assert lake.read(LEXICONS).count() == 2
     weighed(lake, settings_of(MINIMAL + "[weigh]\nfields = []\n"), night, items[:9])
+    assert weighed(lake, settings_of(MINIMAL + "[weigh]\nedition = 2\n"), night, items) != f"{first} stays"
     assert sorted(row["reading"] for row in lake.read(LEXICONS).collect()) == [
-        "title, brand, model, description; 1000 characters; terms of version 1",
-        "title, brand, model, description; 1000 characters; terms of version 1",
-        "title; 1000 characters; terms of version 1",
+        "title, brand, model, description; 1000 characters; edition 2; terms of version 2",
+        "title, brand, model, description; 1000 characters; terms of version 2",
+        "title, brand, model, description; 1000 characters; terms of version 2",
+        "title; 1000 characters; terms of version 2",
     ]
 
 
