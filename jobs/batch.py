@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts that are computed at once: their `places` among all texts, the `lengths` of their tokens, how many were
-    `truncated`, and the library's `features`: lists of a list for each text, and what is the `same` for all of them."""
+    """Texts that are computed at once: their `places` among all texts, the `lengths` of their tokens, whether any token of theirs is
+    `understood`, how many were `truncated`, and the library's `features`: lists of a list for each text, and what is the `same` for all of
+    them."""
 
     places: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+    understood: npt.NDArray[np.bool_]
     truncated: int
     features: dict[str, list[list[int]]]
     same: dict[str, Any]

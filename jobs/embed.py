@@ -5,9 +5,11 @@ embed is committed in several parts, each of them whole vectors of whole texts: 
 encoder does is not decided here but in `encoder`.
 """
 
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import encoder
-from jobs.errors import ContractError
+from jobs.errors import ContractError, ToolchainError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.session import gpu_of_task, progress
+from jobs.session import at_once, gpu_of_task, progress, readied
 from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS
 
@@ -66,7 +68,7 @@ def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int | N
         table = pa.Table.from_batches(received)
         texts = table["text"].to_pylist()
         context: Any = TaskContext.get()  # there is one: this is a task
-        loaded = encoder.load(folder, gpu_of_task())
+        loaded = loaded_as(model_id, folder, gpu_of_task())
         began = time.time()
         found = loaded.encode(texts, batch_tokens, threads=context.cpus())
         by, task = f"{loaded.precision} on {loaded.kind}", (part, context.partitionId())
@@ -74,6 +76,18 @@ def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int | N
         yield rows(table["content_hash"].combine_chunks(), sound(found.vectors, texts, model_id), model_id)
 
     return texts.mapInArrow(encode, ITEM_VECTORS.ddl)
+
+
+@lru_cache(maxsize=1)
+def loaded_as(model_id: str, folder: Path, device: str | None) -> encoder.Encoder:
+    """The folder's encoder; kept as `encoder.load` keeps it. Raises ToolchainError if on this machine it is not the one of that id: its
+    vectors would be stored as those of another."""
+    if (here := encoder.model_id(encoder.folder_of(str(folder)))) != model_id:
+        raise ToolchainError(
+            f"the model in {folder} on {socket.gethostname()} is {here}, the driver's is {model_id}",
+            "put the same folder on every machine, and run embed again",
+        )
+    return encoder.load(folder, device)
 
 
 def sound(vectors: "npt.NDArray[np.float32]", texts: list[str], model_id: str) -> "npt.NDArray[np.float32]":
@@ -119,8 +133,10 @@ def figures(told: list[Told]) -> dict[str, float]:
         mine = [task for task in tasks if task.task[0] == part]
         seconds += max(task.ended for task in mine) - min(task.began for task in mine)
     texts, tokens, padding = (sum(getattr(task, name) for task in tasks) for name in ("texts", "tokens", "padding"))
-    return {
-        "items_per_s": round(texts / max(seconds, 1e-3), 1),
+    found = {"items_per_s": round(texts / max(seconds, 1e-3), 1)}
+    if not tokens:  # of a model that does not read tokens one by one nothing is known of them
+        return found
+    return found | {
         "tokens_per_s": round(tokens / max(seconds, 1e-3), 1),
         "texts_truncated": sum(task.truncated for task in tasks),
         "padding_share": round(padding / max(1, tokens + padding), 4),
@@ -155,13 +171,14 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     model_id = encoder.model_id(encoder.folder_of(settings.embed.model))
     items = lake.read(CLEAN_ITEMS, night)
     texts = missing(items, lake.read(ITEM_VECTORS, F.col("model_id") == model_id)).persist()
-    total, new = items.count(), texts.count()
+    total, new = at_once(items.count, texts.count)
     if total == 0:
         raise ContractError(f"clean_items has no rows for {night.date}", "run ingest, validate and clean for this date first")
     note, found = f"{total:,} items", {}
     if new:
         print(f"embed: {new:,} new texts of {total:,} items with {model_id}", flush=True)
-        told = written(lake, texts, new, settings, night, model_id)
-        note, found = f"{note}, {told[0].by}", figures(told)
+        with readied(spark, "jobs.encoder:warm_up"):
+            told = written(lake, texts, new, settings, night, model_id)
+        note, found = f"{note}, {' and '.join(sorted({task.by for task in told}))}", figures(told)
     texts.unpersist()
     return Counts(total, new, "new vectors", found, note=note)

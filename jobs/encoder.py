@@ -42,6 +42,7 @@ HALVES = {"cpu": ("bfloat16",), "cuda": ("float16", "bfloat16")}  # the more exa
 WORTH = 1.25  # times as fast as float32 a half precision has to be: CPUs without instructions for it are ten times slower
 AGREES = 0.999  # least mean cosine with float32: some models overflow float16
 PROBE = [" ".join(f"{word} {n}" for word in ("steel", "tea", "pot", "with", "lid", "ml")) for n in range(8)]  # a hundred tokens and more
+LONGER = 4  # of these in one text, as long as most encoders read: what overflows often does so in long ones
 PROBE_REPEATS = {"cpu": 1, "cuda": 256}  # a GPU has to be busy before its precisions differ
 PROBES, PROBE_SECONDS = 20, 0.3  # as many forward passes, or as long: one slow moment does not decide
 
@@ -58,6 +59,8 @@ def folder_of(model: str | None) -> Path:
         raise ToolchainError(f"embed.model {folder} is not a folder", REMEDY)
     if not (folder / "modules.json").is_file():
         raise ToolchainError(f"embed.model {folder} has no modules.json, so it is not a sentence-transformers model", REMEDY)
+    if not any(folder.rglob("tokenizer.json")):
+        raise ToolchainError(f"embed.model {folder} has no tokenizer.json", "save it with a fast tokenizer, or choose another one")
     if not any(folder.rglob("*.safetensors")):
         raise ToolchainError(f"embed.model {folder} has no .safetensors weights (pickled weights are not loaded)", REMEDY)
     for pickled in sorted(folder.rglob("pytorch_model*.bin")):
@@ -81,7 +84,11 @@ def model_id(folder: Path) -> str:
 @dataclass(frozen=True)
 class Encoded:
     """`vectors` (n, d) float32, rows of unit length, in the order of the texts, and what they took: `tokens` that were read, `padding`
-    tokens that were computed beside them, texts that were `truncated`; of a model that does not read tokens one by one all 0."""
+    tokens that were computed beside them, texts that were `truncated`; of a model that does not read tokens one by one all 0.
+
+    A text of which the model knows no token, as an English one knows none of emoji, has the zero vector: what the model makes of it is what
+    it makes of all such texts.
+    """
 
     vectors: npt.NDArray[np.float32]
     tokens: int = 0
@@ -132,7 +139,7 @@ class Encoder:
         tokens = padding = truncated = 0
         with workers(threads) as at_work:
             for batch, found in at_work.pool.map(lambda batch: (batch, computed(batch)), self.batches(texts, most)):
-                vectors[batch.places] = found
+                vectors[batch.places] = np.where(batch.understood[:, None], found, np.float32(0))
                 tokens += int(batch.lengths.sum())
                 padding += batch.size - int(batch.lengths.sum())
                 truncated += batch.truncated
@@ -141,17 +148,29 @@ class Encoder:
     def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[Batch]:
         """All texts, by falling length: of characters to begin with, of tokens among those that are tokenised at once."""
         longest_first = np.argsort([-len(text) for text in texts], kind="stable")
-        prompt, limit = self.model.prompts.get(self.model.default_prompt_name or ""), self.model.max_seq_length
+        limit = self.model.max_seq_length
+        special = set(self.model.tokenizer.all_special_ids)  # that for what is unknown among them
+
+        def known(tokens: list[int]) -> int:
+            return sum(token not in special for token in tokens)
+
+        of_nothing = known(self._read([""])["input_ids"][0])  # tokens of the prompt
         for start in range(0, len(texts), TOKENISED_AT_ONCE):
             places = longest_first[start : start + TOKENISED_AT_ONCE]
-            read: Any = self.model.preprocess([texts[place] for place in places], prompt=prompt, processing_kwargs=UNPADDED)
+            read = self._read([texts[place] for place in places])
             lists = {name: value for name, value in read.items() if isinstance(value, list)}
             same = {name: value for name, value in read.items() if name not in lists}
             lengths = np.fromiter(map(len, lists["input_ids"]), dtype=np.int64, count=len(places))
             cut = np.array([bool(encoding.overflowing) for encoding in read.encodings]) if read.encodings else lengths == limit
+            understood = np.array([known(tokens) > of_nothing for tokens in lists["input_ids"]])
             for rows in rows_of_batches(lengths, batch_tokens):
                 features = {name: [value[row] for row in rows] for name, value in lists.items()}
-                yield Batch(places[rows], lengths[rows], int(cut[rows].sum()), features, same)
+                yield Batch(places[rows], lengths[rows], understood[rows], int(cut[rows].sum()), features, same)
+
+    def _read(self, texts: list[str]) -> Any:
+        """The library's features of the texts, after the model's prompt if it has one."""
+        prompt = self.model.prompts.get(self.model.default_prompt_name or "")
+        return self.model.preprocess(texts, prompt=prompt, processing_kwargs=UNPADDED)
 
     def vectors_of(self, batch: Batch) -> npt.NDArray[np.float32]:
         """(n, dimension) float32, rows of unit length."""
@@ -179,10 +198,16 @@ def load(folder: Path, device: str | None = None) -> Encoder:
     return fastest(in_float32(folder, device))
 
 
-def in_float32(folder: Path, device: str | None = None) -> Encoder:
-    """The encoder as the library loads it."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a model is a folder: nothing is ever looked up
+def warm_up() -> None:
+    """Imports what every encoder needs, and nothing that a fork would break."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tasks already share the cores
+    import sentence_transformers  # noqa: F401
+
+
+def in_float32(folder: Path, device: str | None = None) -> Encoder:
+    """The encoder as the library loads it, in float32 whatever precision its weights were saved in."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a model is a folder: nothing is ever looked up
+    warm_up()
     import torch
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
@@ -190,10 +215,9 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights' loading: the stages have progress of their own
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    how = {"use_safetensors": True, "dtype": torch.float32}
     try:
-        model = SentenceTransformer(
-            str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}, local_files_only=True
-        )
+        model = SentenceTransformer(str(folder), device=device, trust_remote_code=False, model_kwargs=how, local_files_only=True).float()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError) as error:
         raise ToolchainError(f"the model in {folder} does not load: {error}", REMEDY) from error
     model.eval()
@@ -210,19 +234,26 @@ def fastest(exact: Encoder) -> Encoder:
 
     if not _reads_tokens(exact.model):
         return exact
-    probe = next(exact.batches(PROBE * PROBE_REPEATS[exact.kind], 1 << 30))
+    probe, longer = (next(exact.batches(texts, 1 << 30)) for texts in (PROBE * PROBE_REPEATS[exact.kind], [" ".join(PROBE * LONGER)]))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads that wait for each other on a busy machine would be measured instead
     try:
         expected, seconds = _timed(exact, probe)
+        expected_longer = exact.vectors_of(longer)
         for precision in HALVES[exact.kind]:
             half = narrowed(exact, precision)
             found, half_seconds = _timed(half, probe)
-            if half_seconds * WORTH < seconds and (found * expected).sum(axis=1).mean() >= AGREES:
+            if half_seconds * WORTH < seconds and _agree(found, expected) and _agree(half.vectors_of(longer), expected_longer):
                 return half
-        return exact
+    except torch.OutOfMemoryError:  # beside other tasks on one GPU; what is encoded may still fit, in smaller batches
+        torch.cuda.empty_cache()
     finally:
         torch.set_num_threads(threads)
+    return exact
+
+
+def _agree(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> bool:
+    return bool((found * expected).sum(axis=1).mean() >= AGREES)  # nan does not
 
 
 def _timed(encoder: Encoder, batch: Batch) -> tuple[npt.NDArray[np.float32], float]:

@@ -41,6 +41,7 @@ def kept(
     include_prompt: bool = True,
     dense: bool = False,
     normalised: bool = True,
+    saved_as: str = "float32",
     **options: Any,
 ) -> Path:
     """The model of what reads words, and of what makes one vector of theirs; further options are the library's, `prompts` for instance."""
@@ -54,7 +55,7 @@ def kept(
         parts.append(Dense(32, 16, activation_function=torch.nn.Tanh()))
     if normalised:
         parts.append(modules.Normalize())
-    SentenceTransformer(modules=parts, device="cpu", **options).save(str(folder / "model"))
+    SentenceTransformer(modules=parts, device="cpu", **options).to(getattr(torch, saved_as)).save(str(folder / "model"))
     return folder / "model"
 
 

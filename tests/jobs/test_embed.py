@@ -1,12 +1,17 @@
 """The stage: each text once, under its model; a second night computes only what is new."""
 
+import os
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pyspark.accumulators import AddingAccumulatorParam
+from pyspark.errors import PythonException
 
 from jobs import embed, encoder
 from jobs.errors import ContractError
@@ -18,6 +23,9 @@ from tests.conftest import MINIMAL
 from tests.rows import clean_item
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
     from pyspark.sql import SparkSession
 
 
@@ -54,14 +62,14 @@ def test_a_text_is_embedded_once_ever(lake: Lake, settings_of: Callable[[str], S
 def test_a_text_that_says_nothing_has_the_zero_vector(
     lake: Lake, settings_of: Callable[[str], Settings], night: Night, tiny_model: Path
 ) -> None:
-    """Of an empty text an encoder makes some vector too, the same for all: it would make their items each other's neighbours."""
-    assert np.linalg.norm(encoder.load(tiny_model).encode([""]).vectors[0]) == pytest.approx(1, abs=1e-3)
+    """Of an empty text, and of one it knows nothing of, an encoder makes some vector too, the same for all: it would make their items each
+    other's neighbours."""
     settings = settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n')
     for table in (CLEAN_ITEMS, ITEM_VECTORS):
         lake.create(table)
-    items = [clean_item(night, i, t) for i, t in {"a": "", "b": "", "c": "red shoe", "d": "pen"}.items()]
+    items = [clean_item(night, i, t) for i, t in {"a": "", "b": "🎸🎺", "c": "red shoe", "d": "pen"}.items()]
     lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
-    assert embed.run(lake.spark, lake, settings, night).rows_out == 3
+    assert embed.run(lake.spark, lake, settings, night).rows_out == 4
     named = lake.read(CLEAN_ITEMS, night).join(lake.read(ITEM_VECTORS), "content_hash").orderBy("item_id").collect()
     norms = [np.linalg.norm(np.frombuffer(row["vector"], dtype="<f4")) for row in named]
     assert [row["dimension"] for row in named] == [32] * 4
@@ -73,6 +81,43 @@ def test_a_text_that_says_nothing_has_the_zero_vector(
     assert lake.version(ITEM_VECTORS) == version
 
 
+def test_a_worker_killed_in_mid_partition_leaves_nothing_half_written(
+    lake: Lake, settings_of: Callable[[str], Settings], night: Night, tiny_model: Path
+) -> None:
+    """The kernel ends a worker for its memory after it has read some of its texts, beside one that has ended well."""
+    settings, model_id = settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n'), encoder.model_id(tiny_model)
+    for table in (CLEAN_ITEMS, ITEM_VECTORS):
+        lake.create(table)
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, f"{i}", f"pen {i}") for i in range(60)]), night)
+    version = lake.version(ITEM_VECTORS)
+
+    def killed(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        for batch in batches:
+            yield batch
+            if "pen 7" in batch["text"].to_pylist():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    texts = embed.missing(lake.read(CLEAN_ITEMS, night), lake.read(ITEM_VECTORS)).repartition(2, "content_hash")
+    with pytest.raises(Exception, match="Python worker exited unexpectedly"):
+        lake.append(ITEM_VECTORS, embed.encoded(texts.mapInArrow(killed, texts.schema), tiny_model, model_id, None, 0, log_of(lake)), night)
+    assert lake.version(ITEM_VECTORS) == version
+    assert embed.run(lake.spark, lake, settings, night).rows_out == 60
+
+
+def test_an_executor_with_another_model_at_the_same_place_is_refused(lake: Lake, night: Night, tiny_model: Path) -> None:
+    lake.create(CLEAN_ITEMS)
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, [clean_item(night, "a", "pen")]), night)
+    texts = lake.read(CLEAN_ITEMS, night).select("content_hash", "text")
+    with pytest.raises(
+        PythonException, match=r"model@\w{12}, the driver's is model@0123456789ab\n  → put the same folder on every machine"
+    ):
+        embed.encoded(texts, tiny_model, "model@0123456789ab", None, 0, log_of(lake)).collect()
+
+
+def log_of(lake: Lake) -> Any:
+    return lake.spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
+
+
 def told(task: tuple[int, int], began: float, ended: float) -> embed.Told:
     return embed.Told(task, texts=100, tokens=900, padding=100, truncated=1, began=began, ended=ended, by="float32 on cpu")
 
@@ -82,6 +127,7 @@ def test_speed_is_of_the_time_in_which_texts_are_encoded() -> None:
     expected = {"items_per_s": 300 / 6, "tokens_per_s": 2700 / 6, "texts_truncated": 3, "padding_share": 0.1}
     assert embed.figures([first, beside, next_part]) == expected
     assert embed.figures([first, first, beside, next_part]) == expected  # a task that was run twice
+    assert embed.figures([replace(first, tokens=0, padding=0, truncated=0)]) == {"items_per_s": 50.0}  # by a model without tokens
 
 
 @pytest.mark.parametrize(("tasks", "cores", "parts"), [(1, 2, 1), (50, 2, 1), (52, 2, 2), (52, 16, 1)])

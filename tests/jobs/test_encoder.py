@@ -26,6 +26,7 @@ TEXTS = [
     "red shoe " * 12_000,  # more than 100,000 characters
     *(f"{n} red shoes" for n in range(20)),
 ]
+UNKNOWN = [2, 3, 4, 6, 7]  # of these no token is known to the model
 KINDS: dict[str, dict[str, Any]] = {
     "mean": {},
     "cls": {"pooling": "cls"},
@@ -49,9 +50,15 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 def of_the_library(folder: Path, texts: list[str]) -> Any:
+    """Its vectors, zero for texts without a token that it knows."""
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(str(folder), device="cpu").encode(texts, normalize_embeddings=True)
+    model = SentenceTransformer(str(folder), device="cpu")
+    found = model.encode(texts, normalize_embeddings=True)
+    if hasattr(model.tokenizer, "all_special_ids"):
+        tokens = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        found[[not set(ids) - {*model.tokenizer.all_special_ids} for ids in tokens]] = 0
+    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,8 +69,29 @@ def test_vectors_are_the_librarys_own(model_of: Callable[..., Path], kind: str) 
     found = loaded.encode(TEXTS, batch_tokens=256, threads=2).vectors
     assert found.dtype == np.float32
     assert found.shape == (len(TEXTS), loaded.dimension)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), expected.any(axis=1), atol=1e-6)
+    assert np.flatnonzero(~expected.any(axis=1)).tolist() == UNKNOWN
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_weights_saved_in_half_a_precision_are_computed_in_float32(model_of: Callable[..., Path]) -> None:
+    folder = model_of(dense=True, saved_as="bfloat16")
+    exact = encoder.in_float32(folder)
+    assert {weight.dtype.itemsize for weight in exact.model.parameters()} == {4}
+    found, half = exact.encode(TEXTS).vectors, encoder.narrowed(exact, "bfloat16").encode(TEXTS).vectors
+    assert (found * half).sum(axis=1)[found.any(axis=1)].mean() > 0.999
+    assert encoder.fastest(exact).encode(["pen"]).vectors @ exact.encode(["pen"]).vectors.T > 0.99
+
+
+def test_a_half_that_disagrees_or_is_no_faster_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "WORTH", 0.0)  # however slow
+    exact = encoder.in_float32(tiny_model, "cpu")
+    assert encoder.fastest(exact).precision == "bfloat16"
+    monkeypatch.setattr(encoder, "AGREES", 1.1)
+    assert encoder.fastest(exact).precision == "float32"
+    monkeypatch.undo()
+    monkeypatch.setattr(encoder, "WORTH", 1e9)
+    assert encoder.fastest(exact).precision == "float32"
 
 
 def test_a_model_without_a_transformer(tmp_path: Path) -> None:
@@ -146,18 +174,13 @@ def test_half_a_precision_is_of_the_transformer_alone(model_of: Callable[..., Pa
     assert {weight.dtype.itemsize for weight in half.model[0].parameters()} == {2}
     assert {weight.dtype.itemsize for weight in half.model[2].parameters()} == {4}
     found, expected = half.encode(TEXTS).vectors, exact.encode(TEXTS).vectors
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)  # rounded in half, it would be off by a thousandth
-    assert (found * expected).sum(axis=1).mean() > 0.999
+    said = expected.any(axis=1)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), said, atol=1e-6)  # rounded in half, it would be off by a thousandth
+    assert (found * expected).sum(axis=1)[said].mean() > 0.999
     assert (found != expected).any()
 
 
-def test_the_precision_is_one_that_agrees(tiny_model: Path) -> None:
-    loaded = encoder.load(tiny_model, "cpu")
-    assert (loaded.device, loaded.kind) == ("cpu", "cpu")
-    assert loaded.precision in {"float32", "bfloat16"}
-
-
-def test_the_model_id_changes_with_the_weights_alone(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_model_id_is_of_the_content(tiny_model: Path, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(tiny_model, copy)
     assert encoder.model_id(copy) == encoder.model_id(tiny_model)
@@ -172,6 +195,9 @@ def test_a_model_folder_that_is_not_a_model(tmp_path: Path, tiny_model: Path) ->
     with pytest.raises(ToolchainError, match=r"has no modules\.json.*\n  → set embed\.model"):
         encoder.folder_of(str(tmp_path))
     (tmp_path / "modules.json").write_text("[]")
+    with pytest.raises(ToolchainError, match=r"has no tokenizer\.json"):
+        encoder.folder_of(str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ToolchainError, match=r"no \.safetensors weights"):
         encoder.folder_of(str(tmp_path))
 
