@@ -5,9 +5,10 @@
 
 Systems take turns over the same texts in one process, `REPEATS` times, with two threads each; one that needs more than SLOW seconds runs
 once. sentence-transformers runs at batch sizes of 32, 128 and 512, in float32 and bfloat16, onnxruntime and openvino in the batches it
-would make; bfloat16 is left out where the CPU emulates it. Items and tokens a second are medians; tokens are those of the texts, without
-padding. The ratio is to the fastest of the others. Agreement is with the float32 of sentence-transformers at its defaults: mean cosine, and
-how many of the 10 nearest among the same texts are the same, all or but for similarities within .001.
+would make, openvino also with two batches at once, a thread each; bfloat16 is left out where the CPU emulates it. Items and tokens a second
+are medians; tokens are those of the texts, without padding. The ratio is to the fastest of the others. Agreement is with the float32 of
+sentence-transformers at its defaults: mean cosine, and how many of the 10 nearest among the same texts are the same, all or but for
+similarities within .001.
 
 Prints a table, writes build/bench/embed.json (the rows of this run).
 """

@@ -6,7 +6,7 @@ A maker loads its encoder and gives a function from texts to their vectors and t
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from tests.benchmarks.systems import THREADS
 from tests.benchmarks.vectors import FOLDER, Vectors
 
 Encode = Callable[[list[str]], tuple[Vectors, float]]
-Run = Callable[[dict[str, npt.NDArray[np.int64]]], Vectors]  # from the tokens of a batch to its vectors
+Tokens = dict[str, npt.NDArray[np.int64]]
+Run = Callable[[Iterator[Tokens]], Iterable[Vectors]]  # from the tokens of every batch to its vectors, in their order
 
 
 def timed(encode: Callable[[list[str]], Vectors]) -> Encode:
@@ -89,13 +90,18 @@ def by_runtime(compiled: Callable[[Path], Run], batch_size: int) -> Callable[[],
 
         def encode(texts: list[str]) -> Vectors:
             order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
+            batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+            def tokens() -> Iterator[Tokens]:
+                for some in batches:
+                    read = tokenizer(
+                        [texts[n] for n in some], padding=True, truncation=True, max_length=loaded.model.max_seq_length, return_tensors="np"
+                    )
+                    yield {name: read[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
+
             found = np.empty((len(texts), loaded.dimension), dtype=np.float32)
-            for start in range(0, len(order), batch_size):
-                some = order[start : start + batch_size]
-                tokens = tokenizer(
-                    [texts[n] for n in some], padding=True, truncation=True, max_length=loaded.model.max_seq_length, return_tensors="np"
-                )
-                found[some] = run({name: tokens[name].astype(np.int64) for name in ("input_ids", "attention_mask")})
+            for some, vectors in zip(batches, run(tokens()), strict=True):
+                found[some] = vectors
             return found
 
         return timed(encode)
@@ -103,12 +109,24 @@ def by_runtime(compiled: Callable[[Path], Run], batch_size: int) -> Callable[[],
     return make
 
 
-def openvino(precision: str) -> Callable[[Path], Run]:
-    def compiled(file: Path) -> Run:
-        from openvino import Core
+def openvino(precision: str, streams: int = 1) -> Callable[[Path], Run]:
+    """With so many batches at once, on a share of the threads each; while they are computed the next ones are tokenised."""
 
-        model = Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": THREADS})
-        return lambda tokens: model(tokens)[0]
+    def compiled(file: Path) -> Run:
+        from openvino import AsyncInferQueue, Core
+
+        how = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": THREADS, "NUM_STREAMS": streams}
+        queue = AsyncInferQueue(Core().compile_model(file, "CPU", how), streams)
+
+        def run(batches: Iterator[Tokens]) -> Iterable[Vectors]:
+            found: dict[int, Vectors] = {}
+            queue.set_callback(lambda request, place: found.update({place: request.get_output_tensor(0).data.copy()}))
+            for place, tokens in enumerate(batches):
+                queue.start_async(tokens, place)
+            queue.wait_all()
+            return [found[place] for place in range(len(found))]
+
+        return run
 
     return compiled
 
@@ -119,7 +137,7 @@ def onnxruntime(file: Path) -> Run:
     options = SessionOptions()
     options.intra_op_num_threads = THREADS
     session = InferenceSession(file, options)
-    return lambda tokens: session.run(None, tokens)[0]
+    return lambda batches: (session.run(None, tokens)[0] for tokens in batches)
 
 
 def shelfmates_stage() -> Encode:
@@ -160,9 +178,12 @@ SYSTEMS: dict[str, Callable[[], Encode]] = {
     "onnxruntime float32 32": by_runtime(onnxruntime, 32),
     "onnxruntime float32 128": by_runtime(onnxruntime, 128),
     "openvino float32 32": by_runtime(openvino("f32"), 32),
+    "openvino float32 32 by two": by_runtime(openvino("f32", streams=2), 32),
     "openvino bfloat16 32": by_runtime(openvino("bf16"), 32),
     "openvino bfloat16 128": by_runtime(openvino("bf16"), 128),
     "openvino bfloat16 512": by_runtime(openvino("bf16"), 512),
+    "openvino bfloat16 32 by two": by_runtime(openvino("bf16", streams=2), 32),
+    "openvino bfloat16 128 by two": by_runtime(openvino("bf16", streams=2), 128),
     "shelfmates": shelfmates,
     "shelfmates stage": shelfmates_stage,
 }
