@@ -42,7 +42,8 @@ def counted(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         codes += found.codes
     for channel, frequencies in (("grams", grams), ("codes", codes)):
         buckets = np.flatnonzero(frequencies).astype(np.int32)
-        yield pa.RecordBatch.from_pydict({"channel": [channel] * len(buckets), "bucket": buckets, "texts": frequencies[buckets]})
+        named = pa.array([channel] * len(buckets), pa.string())  # no text may have a code
+        yield pa.RecordBatch.from_pydict({"channel": named, "bucket": buckets, "texts": frequencies[buckets]})
 
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
