@@ -73,7 +73,7 @@ def model_id(folder: Path) -> str:
     """Name and fingerprint of everything in the folder that decides a vector: weights, tokenizer, pooling, limits."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
-        if file.suffix in {".json", ".txt", ".safetensors", ".model"} and file.is_file():
+        if file.suffix in {".json", ".txt", ".safetensors", ".model", ".jinja"} and file.is_file():
             digest.update(file.relative_to(folder).as_posix().encode())
             with file.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from pyspark.accumulators import AccumulatorParam
+from pyspark.accumulators import AddingAccumulatorParam
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -34,16 +34,6 @@ class Made:
     figures: dict[str, float]
     note: str
     cached: tuple[DataFrame, ...] = ()
-
-
-class _Log(AccumulatorParam[list[Any]]):
-    """What the tasks tell: see `task.search_cell`."""
-
-    def zero(self, value: list[Any]) -> list[Any]:
-        return []
-
-    def addInPlace(self, value1: list[Any], value2: list[Any]) -> list[Any]:  # noqa: N802  Spark's own name
-        return value1 + value2
 
 
 def threads_of(spark: SparkSession, loads: list[int]) -> list[int]:
@@ -81,7 +71,7 @@ def pairs(work: Work, covers: dict[str, cells.Cover], log: Any) -> DataFrame:
 
 def made_anew(work: Work, night: Night, why: str) -> Made:
     """All lists, by searching all blocks."""
-    log = work.nodes.sparkSession.sparkContext.accumulator([], _Log())
+    log: Any = work.nodes.sparkSession.sparkContext.accumulator([], AddingAccumulatorParam([]))
     covers, true = covers_of(work)
     found = pairs(work, covers, log)
     figures = {"increment": 0.0, "overlap_max": max((cover.overlap for cover in covers.values()), default=1)}
@@ -91,7 +81,8 @@ def made_anew(work: Work, night: Night, why: str) -> Made:
 def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> Made | str:
     """The lists of the base, with what has changed since; or why they have to be made anew. then: items of the base, as `Work.items`."""
     how, spark = work.how, lake.spark
-    log, kept = spark.sparkContext.accumulator([], _Log()), how.k + how.slack
+    log: Any = spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
+    kept = how.k + how.slack
     parts = [F.col(f"parts.{part}").alias(part) for part in PARTS]
     lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "rank", "neighbour_id", "similarity", *parts)
     groups_then = then.groupBy("block", "source").agg(F.count("*").alias("items")).collect()

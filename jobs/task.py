@@ -157,7 +157,7 @@ def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Worke
         efforts: list[Effort] = []
         nodes, true = 0, dict[str, Vectors]()
         with workers(search.threads[number]) as pool:
-            for block in blocks(received, search.reading, search.how.across, pool.threads, narrow=number >= search.narrow):
+            for block in blocks(received, search.reading, bool(search.how.across), pool.threads, narrow=number >= search.narrow):
                 lists, effort, best = found_in(block, search, pool)
                 found.append(lists)
                 efforts.append(effort)
