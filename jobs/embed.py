@@ -46,6 +46,7 @@ class Told:
     tokens: int
     padding: int
     truncated: int
+    unknown: int
     began: float  # seconds since the epoch, the encoder loaded
     ended: float
     by: str
@@ -72,7 +73,7 @@ def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int | N
         began = time.time()
         found = loaded.encode(texts, batch_tokens, threads=context.cpus())
         by, task = f"{loaded.precision} on {loaded.kind}", (part, context.partitionId())
-        log.add([Told(task, len(texts), found.tokens, found.padding, found.truncated, began, time.time(), by)])
+        log.add([Told(task, len(texts), found.tokens, found.padding, found.truncated, found.unknown, began, time.time(), by)])
         yield rows(table["content_hash"].combine_chunks(), sound(found.vectors, texts, model_id), model_id)
 
     return texts.mapInArrow(encode, ITEM_VECTORS.ddl)
@@ -139,6 +140,7 @@ def figures(told: list[Told]) -> dict[str, float]:
     return found | {
         "tokens_per_s": round(tokens / max(seconds, 1e-3), 1),
         "texts_truncated": sum(task.truncated for task in tasks),
+        "texts_unknown": sum(task.unknown for task in tasks),
         "padding_share": round(padding / max(1, tokens + padding), 4),
     }
 
@@ -180,5 +182,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         with readied(spark, "jobs.encoder:warm_up"):
             told = written(lake, texts, new, settings, night, model_id)
         note, found = f"{note}, {' and '.join(sorted({task.by for task in told}))}", figures(told)
+        if unknown := found.get("texts_unknown"):
+            note += f", {unknown:,} texts of which the model knows nothing"
     texts.unpersist()
     return Counts(total, new, "new vectors", found, note=note)

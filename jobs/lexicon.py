@@ -2,9 +2,10 @@
 
 *Grams* are the 3- to 5-grams of each word between its boundaries; of scripts that write no spaces the 1- and 2-grams. *Codes* are the words
 that hold a digit (model numbers, sizes, packs), without the hyphens, dots and slashes inside; but between two digits a dot, which may be
-written as a comma, and a slash are part of the word: 1.5 is not 15. Case, accents, vowel points and what only selects how a character is
-drawn do not count, and Korean is read by its letters. Terms are hashed into BUCKETS. One weighs (1 + ln count in the text) ·
-(1 + ln((1 + n) / (1 + m))), where m of n texts have it, and vectors have unit length (Salton and Buckley, 1988).
+written as a comma, and a slash are part of the word: 1.5 is not 15. A number with its unit is two codes, 1.5 and 1.5l, whether there is a
+space between them or not. Case, accents, vowel points and what only selects how a character is drawn do not count, and Korean is read by
+its letters. Terms are hashed into BUCKETS. One weighs (1 + ln count in the text) · (1 + ln((1 + n) / (1 + m))), where m of n texts have it,
+and vectors have unit length (Salton and Buckley, 1988).
 
 A lexicon is the counts of one catalogue. Kept, it gives a text the same vector every night, whatever else is sold.
 """

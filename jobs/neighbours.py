@@ -69,7 +69,7 @@ def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, grou
     """The night whose lists can be brought up to date, else why there is none."""
     total, sizes = sum(group["items"] for group in groups), nodes_by_block(groups)
     if not settings.neighbours.increments:
-        return None, "neighbours.increments is off, or --full was asked for"
+        return None, "neighbours.increments is off for this run"
     if total < increment.FEWEST:
         return None, "so few items are searched sooner than compared with another night"
     if max(sizes.values()) > settings.neighbours.cell_rows:

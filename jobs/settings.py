@@ -30,7 +30,7 @@ def _is_source_name(name: str) -> str:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lake(_Section):
@@ -159,7 +159,7 @@ class Weights(_Section):
     @model_validator(mode="after")
     def _some(self) -> Self:
         if not self.semantic + self.lexical:
-            raise ValueError("semantic and lexical both weigh 0: few items have codes that could be compared")
+            raise ValueError("semantic and lexical both weigh 0, and by the others alone nothing is found: give one of them a weight")
         return self
 
     @property
@@ -322,7 +322,8 @@ def _toml_or_text(text: str) -> Any:
 
 def _fault(path: Path, origins: dict[tuple[str, ...], str], detail: Any) -> str:
     keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
-    origin = next((origins[part] for n in range(len(keys), 0, -1) if (part := keys[:n]) in origins), str(path))
+    above = [origins[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in origins][:1]
+    origin = ", ".join(above or [variable for of, variable in origins.items() if keys and of[: len(keys)] == keys]) or str(path)
     name = ".".join(keys)
     if detail["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1, cutoff=0.5)
@@ -332,7 +333,12 @@ def _fault(path: Path, origins: dict[tuple[str, ...], str], detail: Any) -> str:
         return f"{origin}: {name!r} is missing"
     found = detail["input"]
     shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
-    said = 'expected a list, ["…"]' if detail["type"] == "tuple_type" else detail["msg"].removeprefix("Value error, ")
+    expected = {
+        "tuple_type": 'expected a list, ["…"]',
+        "model_type": "expected a table, { key = … }",
+        "dict_type": "expected a table, { key = … }",
+    }
+    said = expected.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
     said += shown
     return f"{origin}: {name!r}: {said}" if name else f"{origin}: {said}"
 

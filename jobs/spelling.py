@@ -11,6 +11,7 @@ BETWEEN, WORD, DIGIT, DENSE, UNSEEN, JOINER, COMMA = range(7)  # kinds of charac
 SELECTORS = 0xE0000  # and what lies beyond: nothing that is seen; below it, and beyond the kinds, ideographs
 _HYPHEN, _POINT, _COMMA = ord("-"), ord("."), ord(",")
 SHORTEST, LONGEST = 3, 5  # letters of an n-gram, the boundaries of its word among them
+UNIT = 3  # letters of a word that may be the unit of the number before it
 SIGNS = 8  # components of a sketch that a term is written to: fewer, and a rare term's would stand out
 _TEXTS = (types.Array(uint8, 1, "C", readonly=True), types.Array(int32, 1, "C", readonly=True))
 
@@ -108,8 +109,11 @@ def grams(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
 
 @njit(int64(*_TEXTS, uint8[::1], int64, int64[::1], int32[::1], int32[::1]), nogil=True, cache=True)
 def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[no-untyped-def]
-    """The words of every text that hold a digit, as `grams` gives n-grams. A JOINER between two letters is passed over; but between two
-    digits all but a hyphen are kept, a COMMA as a point."""
+    """The words of every text that hold a digit, as `grams` gives n-grams; of a number with letters after it, its unit, the number as well,
+    and of a number before a short word, which may be its unit, both as one.
+
+    A JOINER between two letters is passed over; but between two digits all but a hyphen are kept, a COMMA as a point.
+    """
     room = 0
     for text in range(len(offsets) - 1):
         room = max(room, offsets[text + 1] - offsets[text])
@@ -117,7 +121,9 @@ def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
     total = 0
     bounds[0] = 0
     for text in range(len(offsets) - 1):
-        count, length, digit, joined, last, place, stop = 0, 0, False, 0, BETWEEN, offsets[text], offsets[text + 1]
+        # word[:start] is the number just before, if any; after it are `length` letters, of which `digits` and points, `leading` in front
+        count, start, length, digits, leading, joined, last = 0, 0, 0, 0, 0, 0, BETWEEN
+        place, stop = offsets[text], offsets[text + 1]
         while place <= stop:
             if place < stop:
                 letter, place = _letter(data, place)
@@ -129,21 +135,33 @@ def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
             if kind in (JOINER, COMMA) and length and not joined:
                 joined = letter
                 continue
-            if joined and last == DIGIT and kind == DIGIT:
-                if joined != _HYPHEN:
-                    word[length] = _POINT if joined == _COMMA else joined
-                    length += 1
-                joined = 0
-            inside = kind in (WORD, DIGIT)
-            if joined == _COMMA or not inside:
-                if digit:
-                    found[count] = _bucket(word, 0, length, size)
-                    count += 1
-                length, digit = 0, False
-            if inside:
-                word[length] = letter
+            inside, figures = kind in (WORD, DIGIT), joined and last == DIGIT and kind == DIGIT
+            if figures and joined != _HYPHEN:
+                word[start + length] = _POINT if joined == _COMMA else joined
+                leading += leading == length
+                digits += 1
                 length += 1
-                digit |= kind == DIGIT
+            ends = length and (not inside or (joined == _COMMA and not figures))
+            if ends:
+                if digits:
+                    found[count] = _bucket(word, start, start + length, size)
+                    count += 1
+                    if 0 < leading == digits < length:
+                        found[count] = _bucket(word, start, start + leading, size)
+                        count += 1
+                elif start and length <= UNIT:
+                    found[count] = _bucket(word, 0, start + length, size)
+                    count += 1
+                word[:leading] = word[start : start + leading]
+                start = leading if leading == length else 0
+                length, digits, leading = 0, 0, 0
+            if inside:
+                word[start + length] = letter
+                leading += kind == DIGIT and leading == length
+                digits += kind == DIGIT
+                length += 1
+            elif not ends or joined or kind == DENSE:
+                start = 0
             joined, last = 0, kind
         total = _counted(found, count, total, buckets, counts)
         bounds[text + 1] = total

@@ -74,6 +74,16 @@ def test_the_environment_overrides_and_is_named_when_wrong(tmp_path: Path) -> No
         read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="many")
     with pytest.raises(SettingsError, match=r"SHELFMATES__EMBED__FIELDS: 'embed\.fields\.1'"):
         read(tmp_path, GOOD, SHELFMATES__EMBED__FIELDS='["title", "colour"]')
+    with pytest.raises(
+        SettingsError, match=r"SHELFMATES__NEIGHBOURS__WEIGHTS: 'neighbours\.weights': expected a table, { key = … }, found"
+    ):
+        read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__WEIGHTS='{"lexical": 0}')
+    with pytest.raises(
+        SettingsError, match=r"WEIGHTS__LEXICAL, SHELFMATES__NEIGHBOURS__WEIGHTS__SEMANTIC: 'neighbours\.weights': semantic and"
+    ):
+        read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__WEIGHTS__SEMANTIC="0", SHELFMATES__NEIGHBOURS__WEIGHTS__LEXICAL="0")
+    with pytest.raises(SettingsError, match=r"WEIGHTS__PRICE: 'neighbours\.weights\.price': Input should be a finite number, found inf"):
+        read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__WEIGHTS__PRICE="inf")
     with pytest.raises(SettingsError, match=r"SHELFMATES_LAKE__ROOT is no override.*\n  → write SHELFMATES__LAKE__ROOT,"):
         read(tmp_path, GOOD, SHELFMATES_LAKE__ROOT="elsewhere")
 

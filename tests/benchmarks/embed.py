@@ -38,8 +38,9 @@ REFERENCE = next(iter(SYSTEMS))
 
 def agreement(vectors: Vectors, reference: Vectors) -> dict[str, float]:
     """Mean cosine with the reference, and the share of the K nearest of every text that are among the reference's K nearest, or, with ties,
-    not more than TIE less similar than the K-th of them."""
-    among, within = [], []
+    not more than TIE less similar than the K-th of them; of the texts that have a vector."""
+    among, within, said = [], [], vectors.any(axis=1)
+    vectors, reference = vectors[said], reference[said]
     for i in range(len(vectors)):
         similar, true = vectors @ vectors[i], reference @ reference[i]
         similar[i] = true[i] = -np.inf

@@ -69,7 +69,9 @@ def test_a_text_that_says_nothing_has_the_zero_vector(
         lake.create(table)
     items = [clean_item(night, i, t) for i, t in {"a": "", "b": "🎸🎺", "c": "red shoe", "d": "pen"}.items()]
     lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
-    assert embed.run(lake.spark, lake, settings, night).rows_out == 4
+    counts = embed.run(lake.spark, lake, settings, night)
+    assert (counts.rows_out, counts.figures["texts_unknown"]) == (4, 2)  # the empty one is no better known
+    assert counts.note.endswith(", 2 texts of which the model knows nothing")
     named = lake.read(CLEAN_ITEMS, night).join(lake.read(ITEM_VECTORS), "content_hash").orderBy("item_id").collect()
     norms = [np.linalg.norm(np.frombuffer(row["vector"], dtype="<f4")) for row in named]
     assert [row["dimension"] for row in named] == [32] * 4
@@ -119,15 +121,17 @@ def log_of(lake: Lake) -> Any:
 
 
 def told(task: tuple[int, int], began: float, ended: float) -> embed.Told:
-    return embed.Told(task, texts=100, tokens=900, padding=100, truncated=1, began=began, ended=ended, by="float32 on cpu")
+    return embed.Told(task, texts=100, tokens=900, padding=100, truncated=1, unknown=2, began=began, ended=ended, by="float32 on cpu")
 
 
 def test_speed_is_of_the_time_in_which_texts_are_encoded() -> None:
     first, beside, next_part = told((0, 0), 10.0, 12.0), told((0, 1), 11.0, 14.0), told((1, 0), 20.0, 22.0)
-    expected = {"items_per_s": 300 / 6, "tokens_per_s": 2700 / 6, "texts_truncated": 3, "padding_share": 0.1}
+    expected = {"items_per_s": 300 / 6, "tokens_per_s": 2700 / 6, "texts_truncated": 3, "texts_unknown": 6, "padding_share": 0.1}
     assert embed.figures([first, beside, next_part]) == expected
     assert embed.figures([first, first, beside, next_part]) == expected  # a task that was run twice
-    assert embed.figures([replace(first, tokens=0, padding=0, truncated=0)]) == {"items_per_s": 50.0}  # by a model without tokens
+    assert embed.figures([replace(first, tokens=0, padding=0, truncated=0, unknown=0)]) == {
+        "items_per_s": 50.0
+    }  # by a model without tokens
 
 
 @pytest.mark.parametrize(("tasks", "cores", "parts"), [(1, 2, 1), (50, 2, 1), (52, 2, 2), (52, 16, 1)])
