@@ -29,7 +29,13 @@ class Batch:
     def halves(self) -> "list[Batch]":
         middle = len(self.places) // 2
         return [
-            replace(self, places=self.places[half], lengths=self.lengths[half], features={k: v[half] for k, v in self.features.items()})
+            replace(
+                self,
+                places=self.places[half],
+                lengths=self.lengths[half],
+                understood=self.understood[half],
+                features={name: lists[half] for name, lists in self.features.items()},
+            )
             for half in (slice(middle), slice(middle, None))
         ]
 

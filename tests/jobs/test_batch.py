@@ -15,9 +15,11 @@ def test_batches_hold_every_row_once_and_keep_to_the_budget(lengths: list[int]) 
 
 
 def test_halves_hold_what_the_whole_held() -> None:
-    whole = Batch(np.arange(3), np.array([4, 2, 1]), 0, {"input_ids": [[1, 2, 3, 4], [5, 6], [7]]}, {"modality": "text"})
+    understood, features = np.array([True, False, True]), {"input_ids": [[1, 2, 3, 4], [5, 6], [7]]}
+    whole = Batch(np.arange(3), np.array([4, 2, 1]), understood, 0, features, {"modality": "text"})
     first, second = whole.halves()
     assert (whole.size, first.size, second.size) == (12, 4, 4)
     assert first.features["input_ids"] + second.features["input_ids"] == whole.features["input_ids"]
     assert [*first.places, *second.places] == [0, 1, 2]
+    assert [*first.understood, *second.understood] == [True, False, True]
     assert first.same == second.same == whole.same

@@ -97,7 +97,7 @@ def test_wrong_sql_is_told_with_the_tables(two_nights: Lake, settings: Settings)
 def test_what_the_readme_asks_is_sql(lake: Lake, settings: Settings) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     queries = [query for _, query in re.findall(r"shelfmates sql (['\"])(SELECT .+?)\1", readme)]
-    assert len(queries) == 3
+    assert len(queries) == 4
     for table in (AUDIT_RESULTS, QUARANTINED_ITEMS, RUNS):
         lake.create(table)
     for query in queries:
