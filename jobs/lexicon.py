@@ -202,7 +202,7 @@ def kinds() -> npt.NDArray[np.uint8]:
         (by_category.get(unicodedata.category(chr(code))[0], spelling.BETWEEN) for code in range(CODE_POINTS)), np.uint8, CODE_POINTS
     )
     found[[ord(joiner) for joiner in "-./"]] = spelling.JOINER
-    found[ord(",")] = spelling.COMMA
+    found[ord(",")] = spelling.DECIMAL
     for first, last in DENSE:
         part = found[first : last + 1]
         part[part == spelling.WORD] = spelling.DENSE

@@ -9,6 +9,7 @@ import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
+from operator import eq
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -322,8 +323,8 @@ def _toml_or_text(text: str) -> Any:
 
 def _fault(path: Path, origins: dict[tuple[str, ...], str], detail: Any) -> str:
     keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
-    above = [origins[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in origins][:1]
-    origin = ", ".join(above or [variable for of, variable in origins.items() if keys and of[: len(keys)] == keys]) or str(path)
+    overriding = [variable for of, variable in origins.items() if keys and all(map(eq, of, keys))]  # the key, one above it or below
+    origin = ", ".join(overriding) or str(path)
     name = ".".join(keys)
     if detail["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1, cutoff=0.5)

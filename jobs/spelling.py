@@ -7,7 +7,7 @@ interpreter lock.
 import numpy as np
 from numba import float32, int32, int64, njit, types, uint8, uint64, void
 
-BETWEEN, WORD, DIGIT, DENSE, UNSEEN, JOINER, COMMA = range(7)  # kinds of characters
+BETWEEN, WORD, DIGIT, DENSE, UNSEEN, JOINER, DECIMAL = range(7)  # kinds of characters
 SELECTORS = 0xE0000  # and what lies beyond: nothing that is seen; below it, and beyond the kinds, ideographs
 _HYPHEN, _POINT, _COMMA = ord("-"), ord("."), ord(",")
 SHORTEST, LONGEST = 3, 5  # letters of an n-gram, the boundaries of its word among them
@@ -83,7 +83,7 @@ def grams(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
                 letter, kind, place = 0, BETWEEN, place + 1
             if kind == UNSEEN:
                 continue
-            if length > 1 and (kind in (BETWEEN, JOINER, COMMA) or (kind == DENSE) != dense):
+            if length > 1 and (kind in (BETWEEN, JOINER, DECIMAL) or (kind == DENSE) != dense):
                 if dense:
                     for start in range(1, length):
                         found[count] = _bucket(word, start, start + 1, size)
@@ -107,12 +107,30 @@ def grams(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
     return total
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _coded(word, start, length, digits, leading, size, found, count):  # type: ignore[no-untyped-def]
+    """Writes the codes of one word from the count on, see `codes`; where the next ones go.
+
+    word[:start] is the number just before it, if any; of its `length` letters so many are `digits` and points, `leading` of them in front.
+    """
+    if digits:
+        found[count] = _bucket(word, start, start + length, size)
+        count += 1
+        if 0 < leading == digits < length:
+            found[count] = _bucket(word, start, start + leading, size)
+            count += 1
+    elif start and length <= UNIT:
+        found[count] = _bucket(word, 0, start + length, size)
+        count += 1
+    return count
+
+
 @njit(int64(*_TEXTS, uint8[::1], int64, int64[::1], int32[::1], int32[::1]), nogil=True, cache=True)
 def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[no-untyped-def]
     """The words of every text that hold a digit, as `grams` gives n-grams; of a number with letters after it, its unit, the number as well,
     and of a number before a short word, which may be its unit, both as one.
 
-    A JOINER between two letters is passed over; but between two digits all but a hyphen are kept, a COMMA as a point.
+    A JOINER between two letters is passed over; but between two digits all but a hyphen are kept, a DECIMAL comma as a point.
     """
     room = 0
     for text in range(len(offsets) - 1):
@@ -121,7 +139,6 @@ def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
     total = 0
     bounds[0] = 0
     for text in range(len(offsets) - 1):
-        # word[:start] is the number just before, if any; after it are `length` letters, of which `digits` and points, `leading` in front
         count, start, length, digits, leading, joined, last = 0, 0, 0, 0, 0, 0, BETWEEN
         place, stop = offsets[text], offsets[text + 1]
         while place <= stop:
@@ -132,7 +149,7 @@ def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
                 letter, kind, place = 0, BETWEEN, place + 1
             if kind == UNSEEN:
                 continue
-            if kind in (JOINER, COMMA) and length and not joined:
+            if kind in (JOINER, DECIMAL) and length and not joined:
                 joined = letter
                 continue
             inside, figures = kind in (WORD, DIGIT), joined and last == DIGIT and kind == DIGIT
@@ -143,15 +160,7 @@ def codes(data, offsets, kinds, size, bounds, buckets, counts):  # type: ignore[
                 length += 1
             ends = length and (not inside or (joined == _COMMA and not figures))
             if ends:
-                if digits:
-                    found[count] = _bucket(word, start, start + length, size)
-                    count += 1
-                    if 0 < leading == digits < length:
-                        found[count] = _bucket(word, start, start + leading, size)
-                        count += 1
-                elif start and length <= UNIT:
-                    found[count] = _bucket(word, 0, start + length, size)
-                    count += 1
+                count = _coded(word, start, length, digits, leading, size, found, count)
                 word[:leading] = word[start : start + leading]
                 start = leading if leading == length else 0
                 length, digits, leading = 0, 0, 0

@@ -42,7 +42,9 @@ def counted(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         codes += found.codes
     for channel, frequencies in (("grams", grams), ("codes", codes)):
         buckets = np.flatnonzero(frequencies).astype(np.int32)
-        named = pa.array([channel] * len(buckets), pa.string())  # no text may have a code
+        named = pa.array(
+            [channel] * len(buckets), pa.string()
+        )  # of an empty list Arrow would guess another type: perhaps no text has a code
         yield pa.RecordBatch.from_pydict({"channel": named, "bucket": buckets, "texts": frequencies[buckets]})
 
 

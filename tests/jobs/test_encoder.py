@@ -90,6 +90,8 @@ def test_a_half_that_disagrees_or_is_no_faster_is_refused(tiny_model: Path, monk
     monkeypatch.setattr(encoder, "AGREES", 1.1)
     assert encoder.fastest(exact).precision == "float32"
     monkeypatch.undo()
+    crowded = with_memory_for(tiny_model, 100)  # too little for the probe
+    assert encoder.fastest(crowded) is crowded
     monkeypatch.setattr(encoder, "WORTH", 1e9)
     assert encoder.fastest(exact).precision == "float32"
 
