@@ -223,7 +223,7 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     how = {"use_safetensors": True, "dtype": torch.float32}
     try:
-        model = SentenceTransformer(str(folder), device=device, trust_remote_code=False, model_kwargs=how, local_files_only=True).float()
+        model = SentenceTransformer(str(folder), device=device, trust_remote_code=False, model_kwargs=how, local_files_only=True)
     except SafetensorError as error:
         raise ToolchainError(
             f"the model in {folder} does not load, its weights are damaged: {error}", "copy or save the folder again, and run embed"
