@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs import cells, fusion, neighbour_list
+from jobs.carried import Pairs
 from jobs.errors import ContractError
 from jobs.tables import PARTS
 
@@ -128,9 +129,10 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, dimension: int, narro
 
 @dataclass(frozen=True)
 class Named:
-    """The items that kinds stand for: their ids, the kind of each, and its place among the ids in their order."""
+    """The items that nodes and kinds stand for: their ids, the node and the kind of each, and its place among the ids in their order."""
 
     names: "pa.Array"
+    node: Rows
     kind: Rows
     place: Rows
 
@@ -139,20 +141,49 @@ class Named:
         import pyarrow.compute as pc
 
         members = rows["members"].combine_chunks()
-        names = members.flatten()
-        return cls(names, np.repeat(kind, members.value_lengths().to_numpy()), pc.rank(names).to_numpy().astype(np.int64))
+        names, node = members.flatten(), np.repeat(np.arange(len(rows)), members.value_lengths().to_numpy())
+        return cls(names, node, kind[node], pc.rank(names).to_numpy().astype(np.int64))
 
     def lists(self, rows: "pa.Table", kind: Rows, near: fusion.Near, width: int) -> "pa.Table":
         """Of the rows, each of a kind, what is near that kind: see `task.search_block`."""
         import pyarrow as pa
 
-        row, name, pair = cells.expanded(near.positions, near.similarities, self.kind, self.place, width)
-        bounds, of_kind = pa.array(np.searchsorted(row, np.arange(len(near.positions) + 1)).astype(np.int32)), pa.array(kind)
-        values = near.similarities.ravel()[pair], *near.parts.reshape(-1, len(PARTS))[pair].T
-        columns = {"neighbours": self.names.take(pa.array(name))}
-        columns |= {column: pa.array(value, from_pandas=True) for column, value in zip(neighbour_list.VALUES, values, strict=True)}
-        lists = {column: pa.ListArray.from_arrays(bounds, flat).take(of_kind) for column, flat in columns.items()}
+        of_kinds = self._lists(self.pairs(np.arange(len(near.positions)), near, width), len(near.positions))
+        lists = {column: lists.take(pa.array(kind)) for column, lists in of_kinds.items()}
         return pa.table({"key": rows["key"], "members": rows["members"]} | lists)
+
+    def pairs(self, kinds: Rows, near: fusion.Near, width: int) -> Pairs:
+        """Pairs of the kinds with the items that are near them, `width` each, nearest first, equal ones by id."""
+        row, name, pair = cells.expanded(near.positions[kinds], near.similarities[kinds], self.kind, self.place, width)
+        values = np.column_stack([near.similarities[kinds].ravel()[pair], near.parts[kinds].reshape(-1, len(PARTS))[pair]])
+        return Pairs(kinds[row], name, values)
+
+    def each(self, of_kinds: Pairs) -> Pairs:
+        """Pairs of every item of the kinds."""
+        order = np.argsort(self.kind, kind="stable")
+        first = np.searchsorted(self.kind[order], np.arange(self.kind.max() + 2))
+        begin, count = first[of_kinds.item], np.diff(first)[of_kinds.item]
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        of_items = of_kinds[np.repeat(np.arange(len(count)), count)]
+        return Pairs(order[np.repeat(begin, count) + within], of_items.neighbour, of_items.values)
+
+    def of_items(self, rows: "pa.Table", items: Rows, pairs: Pairs) -> "pa.Table":
+        """The lists of the items, ascending places, one each: pairs of items in this order."""
+        import pyarrow as pa
+
+        bounds, names = pa.array(np.arange(len(items) + 1, dtype=np.int32)), self.names.take(pa.array(items))
+        alone = pa.ListArray.from_arrays(bounds, names, type=rows["members"].type)
+        lists = {column: lists.take(pa.array(items)) for column, lists in self._lists(pairs, len(self.names)).items()}
+        return pa.table({"key": rows["key"].take(pa.array(self.node[items])), "members": alone} | lists)
+
+    def _lists(self, pairs: Pairs, count: int) -> "dict[str, pa.ListArray]":
+        """Neighbours and VALUES of `count` items or kinds, from their pairs in this order."""
+        import pyarrow as pa
+
+        bounds = pa.array(np.searchsorted(pairs.item, np.arange(count + 1)).astype(np.int32))
+        columns = {"neighbours": self.names.take(pa.array(pairs.neighbour))}
+        columns |= {name: pa.array(value, from_pandas=True) for name, value in zip(neighbour_list.VALUES, pairs.values.T, strict=True)}
+        return {column: pa.ListArray.from_arrays(bounds, flat) for column, flat in columns.items()}
 
     def true(
         self, asked: list[tuple[int, str]], queries: Rows, best: npt.NDArray[np.int32], similarity: Vectors, k: int

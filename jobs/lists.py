@@ -9,12 +9,13 @@ from pyspark.accumulators import AddingAccumulatorParam
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cells, increment, neighbour_list, sample, task
+from jobs import cells, neighbour_list, sample, task
+from jobs.carried import Since
 from jobs.covers import SEARCH_MISSES, SKETCH_MISSES, covers_of
 from jobs.increment import Base
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.nodes import NAME, few, with_vectors
+from jobs.nodes import few, with_vectors
 from jobs.session import gpu_of_task
 from jobs.tables import PARTS, STAGED_NEIGHBOURS
 from jobs.work import Work
@@ -25,7 +26,7 @@ PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
 @dataclass(frozen=True)
 class Made:
     """PAIR rows of all items, not computed yet; the night whose lists were last all made anew; what the tasks tell of it; true similarities
-    of sampled items that are known; figures; frames that are cached for it."""
+    of sampled items that are known; figures."""
 
     pairs: DataFrame
     made_on: date
@@ -33,7 +34,6 @@ class Made:
     true: dict[str, sample.Vectors]
     figures: dict[str, float]
     note: str
-    cached: tuple[DataFrame, ...] = ()
 
 
 def threads_of(spark: SparkSession, loads: list[int]) -> list[int]:
@@ -44,8 +44,8 @@ def threads_of(spark: SparkSession, loads: list[int]) -> list[int]:
     return [max(own, min(room, round(cores * load / sum(loads)))) for load in loads]
 
 
-def pairs(work: Work, covers: dict[str, cells.Cover], log: Any) -> DataFrame:
-    """The PAIR rows of all nodes, by searching all blocks."""
+def pairs(work: Work, covers: dict[str, cells.Cover], log: Any, since: Since | None = None, old: DataFrame | None = None) -> DataFrame:
+    """The PAIR rows of all nodes, by searching all blocks, or by carrying on their old lists: rows of `task.OLD`."""
     spark, how, sizes = work.nodes.sparkSession, work.how, work.sizes
     cores = spark.sparkContext.defaultParallelism
     plan = cells.packed({block: size for block, size in sizes.items() if block not in covers}, how.cell_rows, cores)
@@ -60,11 +60,14 @@ def pairs(work: Work, covers: dict[str, cells.Cover], log: Any) -> DataFrame:
         of_block = with_vectors(work.nodes.where(F.col("block") == block), work.vectors)
         cut = cut.unionByName(of_block.mapInArrow(task.placed(cover, work.reading, len(loads)), task.CELL))
         loads += [(sizes[block] * cover.overlap // len(cover.leaders)) ** 2] * len(cover.leaders)
+    if old is not None:
+        packed = old.join(listed, "block").select("cell", *task.OLD).mapInArrow(task.packed_old, neighbour_list.PACKED)
+        cut = cut.unionByName(packed.select(F.col("part").alias("cell"), F.col("lists").alias("old")), allowMissingColumns=True)
     count = len(loads)
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
     asked = work.asked_of(sizes.keys() - covers.keys())
     threads, promised = threads_of(spark, loads), 1 - (SKETCH_MISSES + SEARCH_MISSES) * work.misses
-    search = task.Search(how, work.reading, 1 - SEARCH_MISSES * work.misses, promised, narrow, threads, parts, asked, gpu_of_task)
+    search = task.Search(how, work.reading, 1 - SEARCH_MISSES * work.misses, promised, narrow, threads, parts, asked, since, gpu_of_task)
     packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
@@ -78,33 +81,12 @@ def made_anew(work: Work, night: Night, why: str) -> Made:
     return Made(found, night.date, log, true, figures, f"all anew: {why}")
 
 
-def brought_up_to_date(lake: Lake, work: Work, base: Base, then: DataFrame) -> Made | str:
-    """The lists of the base, with what has changed since; or why they have to be made anew. then: items of the base, as `Work.items`."""
-    how, spark = work.how, lake.spark
-    log: Any = spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
-    kept = how.k + how.slack
+def brought_up_to_date(lake: Lake, work: Work, base: Base, now: DataFrame) -> Made:
+    """The lists of the base, with what has changed since. now: the `increment.Read.prints` of the night."""
+    log: Any = lake.spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
     parts = [F.col(f"parts.{part}").alias(part) for part in PARTS]
-    lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "rank", "neighbour_id", "similarity", *parts)
-    groups_then = then.groupBy("block", "source").agg(F.count("*").alias("items")).collect()
-    ended = increment.ends(lists, base, work.items, how, groups_then, work.groups).persist()
-    most = increment.most(sum(group["items"] for group in work.groups))
-    short = [row["item_id"] for row in ended.where("short").select("item_id").limit(most + 1).collect()]
-    if len(base.changed) + len(short) > most:
-        ended.unpersist()
-        return f"too many of the lists have lost their neighbours since {base.night.date}"
-    flags = increment.flags(work.nodes, base, ended, short).persist()
-    nodes = work.nodes.withColumn("name", F.expr(NAME)).join(flags, "name").drop("name")
-    blocks = {row["block"] for row in nodes.where("wanted").select("block").distinct().collect()} | {row["block"] for row in work.asked}
-    sizes = {block: work.sizes[block] for block in blocks}
-    plan = cells.packed(sizes, how.cell_rows, spark.sparkContext.defaultParallelism)
-    loads = [0] * (1 + max(plan.values()))
-    for block, cell in plan.items():
-        loads[cell] += sizes[block]
-    threads, asked = threads_of(spark, loads), work.asked_of(blocks)
-    search = task.Search(how, work.reading, 1, 1, len(loads), threads, len(loads), asked, gpu_of_task)
-    met = increment.compared(nodes, work.vectors, plan, search, log).persist()
-    replaced = nodes.where("wanted").select(F.explode("members").alias("item_id"))
-    found = increment.merged(lists, met, replaced, base, ended, kept)
-    figures = {"increment": 1.0, "items_changed": len(base.changed), "items_removed": len(base.removed), "lists_refilled": len(short)}
-    told = f"{len(base.changed):,} items new or changed, {len(base.removed):,} gone or changed, {len(short):,} lists refilled"
-    return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}", (ended, flags, met))
+    lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "neighbour_id", "similarity", *parts)
+    found = pairs(work, {}, log, base.since, lists.join(now.select("item_id", "block"), "item_id"))
+    figures = {"increment": 1.0, "items_changed": len(base.since.changed), "items_removed": base.removed}
+    told = f"{len(base.since.changed):,} items new or changed, {base.removed:,} gone or changed"
+    return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}")

@@ -21,8 +21,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import encoder, fusion, increment, lexicon, measure, published, script, task
+from jobs.carried import Since
 from jobs.errors import ContractError
-from jobs.increment import Base
+from jobs.increment import Base, Read
 from jobs.lake import Lake
 from jobs.lists import Made, brought_up_to_date, made_anew
 from jobs.night import Counts, Night
@@ -65,7 +66,7 @@ def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, d
     return fusion.Reading(weights, lexicon.Lexicon(first["texts"], *counts), scripts, dimension), first["lexicon_id"]
 
 
-def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, groups: list[Any], fingerprint: str) -> tuple[Base | None, str]:
+def base_of(lake: Lake, settings: Settings, night: Night, now: Read, groups: list[Any], fingerprint: str) -> tuple[Base | None, str]:
     """The night whose lists can be brought up to date, else why there is none."""
     total, sizes = sum(group["items"] for group in groups), nodes_by_block(groups)
     if not settings.neighbours.increments:
@@ -77,14 +78,14 @@ def base_of(lake: Lake, settings: Settings, night: Night, items: DataFrame, grou
     last = published.last(lake, night)
     if last is None:
         return None, "no night before it is published"
-    then = spoken(lake, settings, last)
-    stamp = increment.stamp(lake, last)
-    if why := increment.refusal(stamp, last, night, fingerprint, increment.checksum(then), settings.neighbours.full_days):
-        return None, why
-    changes = increment.between(then, items, increment.most(total))
+    then, stamp = at_once(lambda: Read.of(spoken(lake, settings, last)), lambda: increment.stamp(lake, last))
+    why = increment.refusal(stamp, last, night, fingerprint, then.checksum, settings.neighbours.full_days)
+    changes = None if why else increment.between(then.prints, now.prints, increment.most(total))
+    then.prints.unpersist()
     if changes is None:
-        return None, f"too many of the items are not what they were on {last.date}"
-    return Base(last, stamp["made_on"], *changes), ""
+        return None, why or f"too many of the items are not what they were on {last.date}"
+    changed, removed = changes
+    return Base(last, stamp["made_on"], Since(pa.array(changed, pa.string()), then.items, increment.SHARE), removed), ""
 
 
 def spoken(lake: Lake, settings: Settings, night: Night) -> DataFrame:
@@ -144,35 +145,30 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             raise ContractError(f"item_vectors has none of {model_id}", "run embed for this date first")
         read_as, lexicon_id = reading_of(lake, settings, folder, nodes, one["dimension"])
         speaking = nodes.where(F.col("content_hash") != BLANK)
-        items, decided = spoken(lake, settings, night), increment.fingerprint(how, model_id, lexicon_id)
-        heard = [row for row in grouped if not row["blank"]]
-        asked, items_read, (base, why) = at_once(
-            lambda: sampled(speaking, how.recall_sample, how.seed),
-            lambda: increment.checksum(items),
-            lambda: base_of(lake, settings, night, items, heard, decided),
-        )
-    work = Work(items, speaking, vectors, heard, asked, read_as, how, 1 - settings.audit.target_recall)
+        heard, decided = [row for row in grouped if not row["blank"]], increment.fingerprint(how, model_id, lexicon_id)
+
+        def read_and_base() -> tuple[Read, Base | None, str]:
+            now = Read.of(spoken(lake, settings, night))
+            return now, *base_of(lake, settings, night, now, heard, decided)
+
+        asked, (now, base, why) = at_once(lambda: sampled(speaking, how.recall_sample, how.seed), read_and_base)
+    work = Work(speaking, vectors, heard, asked, read_as, how, 1 - settings.audit.target_recall)
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
 
     def figures_of(made: Made) -> dict[str, float]:
         print(f"neighbours: lists {made.note}", flush=True)
         with progress(spark, "neighbours", total, "items"):
-            rows = staged(made.pairs, night, model_id, decided, items_read, made.made_on)
+            rows = staged(made.pairs, night, model_id, decided, now.checksum, made.made_on)
             lake.replace(STAGED_NEIGHBOURS, rows, night, empty=True)  # coverage tells: a look would search twice
-        figures = judged(work, made, lake.read(STAGED_NEIGHBOURS, night))
-        for frame in made.cached:
-            frame.unpersist()
-        return figures
+        return judged(work, made, lake.read(STAGED_NEIGHBOURS, night))
 
-    made = brought_up_to_date(lake, work, base, spoken(lake, settings, base.night)) if base else why
-    if isinstance(made, Made):
+    made = brought_up_to_date(lake, work, base, now.prints) if base else made_anew(work, night, why)
+    figures = figures_of(made)
+    if base and figures["recall"] < settings.audit.target_recall:
+        made = made_anew(work, night, f"brought up to date they had a recall of {figures['recall']:.3f}")
         figures = figures_of(made)
-        if figures["recall"] < settings.audit.target_recall:
-            made = f"brought up to date they had a recall of {figures['recall']:.3f}"
-    if isinstance(made, str):
-        made = made_anew(work, night, made)
-        figures = figures_of(made)
-    nodes.unpersist()
+    for cached in (nodes, now.prints):
+        cached.unpersist()
     figure, low, high = (figures[name] for name in ("recall", "recall_low", "recall_high"))
     random = f"random items, 95 % interval {low:.4f} to {high:.4f}" if low < high else "items, all that may have neighbours"
     told = f"{figures['recall_sample']:,} {random}"
@@ -194,15 +190,19 @@ def of_cells(told: list[task.Told]) -> dict[str, float]:
     if not searched:
         return {}
     rows, seconds = (np.array(column, dtype=float) for column in zip(*((cell.nodes, cell.seconds) for cell in searched), strict=True))
-    effort = task.Effort.most(cell.effort for cell in searched)
-    return {
-        "cells": len(searched),
-        "cell_nodes_max": rows.max(),
-        "cell_skew": rows.max() / rows.mean(),
-        "cell_seconds_median": round(float(np.median(seconds)), 3),
-        "cell_seconds_max": round(seconds.max(), 3),
-        "search_rounds_max": effort.rounds,
-    } | ({"candidates_max": effort.candidates, "pilot_recall_min": effort.pilot_recall} if effort.candidates else {})
+    effort = task.Effort.of_all(cell.effort for cell in searched)
+    return (
+        {
+            "cells": len(searched),
+            "cell_nodes_max": rows.max(),
+            "cell_skew": rows.max() / rows.mean(),
+            "cell_seconds_median": round(float(np.median(seconds)), 3),
+            "cell_seconds_max": round(seconds.max(), 3),
+            "search_rounds_max": effort.rounds,
+        }
+        | ({"candidates_max": effort.candidates, "pilot_recall_min": effort.pilot_recall} if effort.candidates else {})
+        | ({"lists_refilled": effort.refilled} if effort.refilled else {})
+    )
 
 
 def measured(settings: Settings, night: Night, recall: float, sample: str, coverage: float) -> list[tuple[object, ...]]:

@@ -1,6 +1,7 @@
 """What a task of the neighbours stage does with the rows Spark hands it: Arrow in, Arrow out.
 
-CELL rows are NODE rows (`block`) on their way to the cell that searches them. What a cell finds leaves it packed (`neighbour_list`).
+CELL rows are NODE rows (`block`) on their way to the cell that searches them. Where lists of a night before are carried on, their pairs
+travel with the nodes, many packed in a row of their own (`old`). What a cell finds leaves it packed (`neighbour_list`).
 """
 
 import time
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from jobs import cells, fusion, measure, neighbour_list, sample
 from jobs.block import NODE, Block, Named, Rows, Vectors, blocks, read
+from jobs.carried import Carried, Flags, Since
 from jobs.kernel import NONE
 from jobs.settings import Neighbours
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     Task = Callable[[Batches], Batches]
 
 CELL = f"cell int, {NODE}"
-CHANGED = f"{CELL}, wanted boolean, changed boolean, floor float"  # see `compare_block`
+OLD = "block", "item_id", "neighbour_id", *neighbour_list.VALUES  # columns of an old pair
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
 # nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
 # comparing all signatures.
@@ -86,7 +88,7 @@ def compared(asked: sample.Sample, reading: fusion.Reading, k: int) -> "Task":
 class Search:
     """How items are read and cells are searched: for which recall, such that at least what is promised is found, by how many threads each,
     and into how many parts what was found is packed. Vectors of the cells from `narrow` on are `cells.narrowed`. `asked` are the sampled
-    items, by node, whose true neighbours the task is to find too."""
+    items, by node, whose true neighbours the task is to find too. `since` says what has changed, where lists are carried on."""
 
     how: Neighbours
     reading: fusion.Reading
@@ -96,6 +98,7 @@ class Search:
     threads: list[int]  # by cell
     parts: int
     asked: dict[str, list[str]]
+    since: Since | None = None
     gpu: "Callable[[], str | None]" = lambda: None  # that of the task, as torch names it
 
     @property
@@ -105,17 +108,19 @@ class Search:
 
 class Effort(NamedTuple):
     """What finding the neighbours of a block took: rounds of leaves (0 where all was compared with all), signatures that were looked at for
-    each node, their recall on a pilot sample, and the precision of their products."""
+    each node, their recall on a pilot sample, the precision of their products; lists of items that have not changed, but had to be made
+    anew."""
 
     rounds: int = 0
     candidates: int = 0
     pilot_recall: float = 1.0
     precision: str = ""
+    refilled: int = 0
 
     @classmethod
-    def most(cls, of: "Iterable[Effort]") -> "Effort":
-        rounds, candidates, recalls, precisions = zip(*of, strict=True)
-        return cls(max(rounds), max(candidates), min(recalls), max(precisions))
+    def of_all(cls, of: "Iterable[Effort]") -> "Effort":
+        rounds, candidates, recalls, precisions, refilled = zip(*of, strict=True)
+        return cls(max(rounds), max(candidates), min(recalls), max(precisions), sum(refilled))
 
 
 class Told(NamedTuple):
@@ -134,15 +139,7 @@ Found = tuple["pa.Table", Effort, dict[str, Vectors]]
 
 def search_cell(search: Search, log: Any) -> "Task":
     """From the CELL rows of one cell to PACKED rows, the nodes of a part together. The log is told, see `Told`."""
-    return _in_cell(search, log, search_block)
 
-
-def compare_cell(search: Search, log: Any) -> "Task":
-    """From the CHANGED rows of one cell to PACKED rows, as `search_cell` does: see `compare_block`."""
-    return _in_cell(search, log, compare_block)
-
-
-def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Workers], Found]") -> "Task":
     def in_cell(batches: "Batches") -> "Batches":
         import pyarrow as pa
 
@@ -153,17 +150,19 @@ def _in_cell(search: Search, log: Any, found_in: "Callable[[Block, Search, Worke
             return
         began = time.monotonic()
         number = received[0]["cell"][0].as_py()
+        old = _old_by_block(received) if search.since else {}
         found: list[pa.Table] = []
         efforts: list[Effort] = []
         nodes, true = 0, dict[str, Vectors]()
         with workers(search.threads[number]) as pool:
             for block in blocks(received, search.reading, bool(search.how.across), pool.threads, narrow=number >= search.narrow):
-                lists, effort, best = found_in(block, search, pool)
+                since = search.since
+                lists, effort, best = carry_block(block, old, since, search, pool) if since else search_block(block, search, pool)
                 found.append(lists)
                 efforts.append(effort)
                 nodes += len(block.rows)
                 true |= best
-        log.add([Told(number, nodes, len(found), time.monotonic() - began, Effort.most(efforts), true)])
+        log.add([Told(number, nodes, len(found), time.monotonic() - began, Effort.of_all(efforts), true)])
         lists = pa.concat_tables(found)
         if len(lists):
             yield from neighbour_list.packed(lists.drop_columns(["key"]), lists["key"].to_numpy() % search.parts, search.kept + 1)
@@ -189,34 +188,91 @@ def search_block(block: Block, search: Search, pool: "Workers") -> "Found":
     return lists, effort, named.true(asked, queries, best, similarity, search.how.k)
 
 
-def compare_block(block: Block, search: Search, pool: "Workers") -> "Found":
-    """Of one block, after some items have changed: the lists of the nodes that are `wanted`, by comparing them with all nodes; of others
-    those `changed` ones that are no less similar than their `floor`. Lists and true similarities as in `search_block`."""
+def carry_block(block: Block, old: "dict[str, pa.Table]", since: Since, search: Search, pool: "Workers") -> "Found":
+    """Of one block, after some items have changed: the lists of all items, their old ones with what has changed (`carried`). Lists and true
+    similarities as in `search_block`, which is what happens where too much has changed."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    of, weights, count = block.compared, search.reading.weights, len(block.compared)
+    name, kinds, k, kept = block.rows["block"][0].as_py(), len(block.compared), search.how.k, search.kept
+    if name not in old:
+        return search_block(block, search, pool)
     named = Named.by(block.rows, block.kind)
-    flags = {name: block.rows[name].to_numpy() for name in ("wanted", "changed")}
-    wanted, changed = (np.isin(np.arange(count), block.kind[flag]) for flag in flags.values())
+    changed = pc.is_in(named.names, since.changed).to_numpy(zero_copy_only=False)
+    carried = Carried.of(old[name], named.names, changed)
+    short, floor = carried.ends(*_could(block, named, since, bool(search.how.across)), k, kept)
+    turned, wanted = (np.bincount(named.kind[items], minlength=kinds) > 0 for items in (changed, changed | short))
+    if wanted.sum() > since.share * kinds:
+        return search_block(block, search, pool)
+    waiting, floors = ~wanted[named.kind], np.full(kinds, np.inf, dtype=np.float32)
+    np.minimum.at(floors, named.kind[waiting], floor[waiting] - ROUNDING)
+    found, true = _compared_with_all(block, named, wanted, turned, floors, search, pool)
+    anew, same = wanted[block.kind], named.pairs(np.flatnonzero(~wanted), found, kept + 1)
+    going_on = carried.with_new(named.each(same[changed[same.neighbour]]), floor, kept)
+    lists = [
+        named.lists(block.rows.filter(pa.array(anew)), block.kind[anew], found, kept + 1),
+        named.of_items(block.rows, np.flatnonzero(waiting), going_on),
+    ]
+    return pa.concat_tables(lists), Effort(refilled=int((short & ~changed).sum())), true
+
+
+def _compared_with_all(
+    block: Block, named: Named, wanted: Flags, turned: Flags, floors: Vectors, search: Search, pool: "Workers"
+) -> tuple[fusion.Near, dict[str, Vectors]]:
+    """The lists of the kinds that are `wanted`, by comparing them with all; of others those `turned` ones that are no less similar than
+    their floor; the sampled items' true similarities."""
+    of, weights = block.compared, search.reading.weights
     asked, queries = _asked(block, search)
-    queries = np.union1d(queries, np.flatnonzero(wanted))
-    floors, waiting = np.full(count, np.inf, dtype=np.float32), ~flags["wanted"]
-    np.minimum.at(floors, block.kind[waiting], block.rows["floor"].to_numpy()[waiting] - ROUNDING)
-    near, similarity, others = fusion.met(of, weights, queries, changed, floors, search.kept + fusion.TIED, block.labels, pool)
-    own = np.flatnonzero(wanted)  # all changed ones are among their nearest, as far as they can be in a list
-    candidates = np.full((count, max(near.shape[1], others.shape[1])), NONE, dtype=np.int32)
+    queries, own = np.union1d(queries, np.flatnonzero(wanted)), np.flatnonzero(wanted)
+    near, similarity, others = fusion.met(of, weights, queries, turned, floors, search.kept + fusion.TIED, block.labels, pool)
+    candidates = np.full((len(of), max(near.shape[1], others.shape[1])), NONE, dtype=np.int32)
     candidates[:, : others.shape[1]] = others
     candidates[own] = NONE
-    candidates[own, : near.shape[1]] = near[np.searchsorted(queries, own)]
+    candidates[own, : near.shape[1]] = near[
+        np.searchsorted(queries, own)
+    ]  # all turned ones are among them, as far as they can be in a list
     found = fusion.settled(of, weights, np.flatnonzero(candidates[:, 0] != NONE), candidates, search.kept, pool)
     best, true = near[:, : search.how.k], similarity[:, : search.how.k]
     if block.labels is None:
         found = _own_first(of, weights, queries, found, pool)
         best = np.column_stack([queries.astype(np.int32), best])
         true = np.column_stack([found.similarities[queries, 0], true])
-    told = flags["wanted"] | (found.positions[block.kind] != NONE).any(axis=1)
-    lists = named.lists(block.rows.filter(pa.array(told)), block.kind[told], found, search.kept + 1)
-    return lists, Effort(), named.true(asked, queries, best, true, search.how.k)
+    return found, named.true(asked, queries, best, true, search.how.k)
+
+
+def packed_old(batches: "Batches") -> "Batches":
+    """From old pairs, each with its cell, to PACKED rows, a part for each cell."""
+    import pyarrow as pa
+
+    if received := [batch for batch in batches if batch.num_rows]:
+        pairs = pa.Table.from_batches(received)
+        yield from neighbour_list.packed(pairs.drop_columns(["cell"]), pairs["cell"].to_numpy(), 1)
+
+
+def _old_by_block(received: "list[pa.RecordBatch]") -> "dict[str, pa.Table]":
+    """Takes the old pairs out of CELL rows."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    packed = [value.as_buffer() for batch in received for value in batch["old"].drop_null()]
+    received[:] = [batch.drop_columns(["old"]).filter(pc.is_valid(batch["members"])) for batch in received]
+    if not packed:
+        return {}
+    pairs = pa.concat_tables(pa.ipc.open_stream(lists).read_all() for lists in packed).sort_by("block").combine_chunks()
+    counts = pairs["block"].value_counts()
+    ends = np.cumsum(counts.field("counts").to_numpy()).tolist()
+    return {name: pairs[start:end] for name, start, end in zip(counts.field("values").to_pylist(), [0, *ends], ends, strict=False)}
+
+
+def _could(block: Block, named: Named, since: Since, across: bool) -> tuple[Rows, Rows]:
+    """How many others each item of the block could be matched with, in the night before and now: see `nodes.others`."""
+    name, sources = block.rows["block"][0].as_py(), block.rows["source"].combine_chunks().dictionary_encode()
+    source = sources.indices.to_numpy()[named.node]
+    now = np.bincount(source)
+    before = since.items.get(name, {})
+    then = np.array([before.get(its, 0) for its in sources.dictionary.to_pylist()])
+    of_own = (then[source], now[source]) if across else (np.ones_like(source), np.ones_like(source))
+    return sum(before.values()) - of_own[0], len(source) - of_own[1]
 
 
 def _asked(block: Block, search: Search) -> tuple[list[tuple[int, str]], Rows]:

@@ -21,10 +21,9 @@ def nodes_by_block(groups: list[Any]) -> Counter[str]:
 
 @dataclass(frozen=True)
 class Work:
-    """`items` and `nodes` that have a text, the vectors, the groups of nodes, the sampled items, how the items are read and searched, and
+    """The nodes that have a text, the vectors, the groups of nodes, the sampled items, how the items are read and searched, and
     the share of neighbours that may be missed."""
 
-    items: DataFrame
     nodes: DataFrame
     vectors: DataFrame
     groups: list[Any]

@@ -125,7 +125,7 @@ def anew(settings: Settings) -> Settings:
 def test_random_histories_give_the_lists_of_a_full_build(
     lake: Lake, settings: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(increment, "most", lambda items: 9 * items)  # however much has changed
+    monkeypatch.setattr(increment, "SHARE", 9.0)  # however much has changed
     monkeypatch.setattr(increment, "FEWEST", 0)
     random, number = np.random.default_rng(11), iter(range(10**6))
 
@@ -146,20 +146,21 @@ def test_random_histories_give_the_lists_of_a_full_build(
     assert len(grown) == len(rebuilt) > 1000
 
 
-def read_of(items: dict[str, str]) -> Callable[["SparkSession"], Any]:
-    """Rows of `nodes.items_of` of ids and titles."""
+def read_of(items: dict[str, str]) -> Callable[["SparkSession"], increment.Read]:
+    """What was read of items of these ids and titles."""
     read = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
     columns = f"item_id string, block string, source string, content_hash string, {read}"
-    return lambda spark: spark.createDataFrame([(i, "", "", title, title, title, 0.0, "", "") for i, title in items.items()], columns)
+    rows = [(i, "", "", title, title, title, 0.0, "", "") for i, title in items.items()]
+    return lambda spark: increment.Read.of(spark.createDataFrame(rows, columns))
 
 
 def test_what_differs_between_two_nights(spark: "SparkSession") -> None:
     then, now = read_of({"a": "Lamp", "b": "Desk", "c": "Pen"})(spark), read_of({"a": "Lamp", "b": "Sofa", "d": "Car"})(spark)
-    changed, removed = increment.between(then, now, 3) or ([], [])
-    assert (sorted(changed), sorted(removed)) == (["b", "d"], ["b", "c"])
-    assert increment.between(then, now, 2) is None  # two are new or changed, two gone or changed, three in all
-    assert increment.checksum(then) == increment.checksum(then.orderBy("title"))
-    assert increment.checksum(then) != increment.checksum(now)
+    changed, removed = increment.between(then.prints, now.prints, 3) or ([], 0)
+    assert (sorted(changed), removed) == (["b", "d"], 2)
+    assert increment.between(then.prints, now.prints, 2) is None  # two are new or changed, two gone or changed, three in all
+    assert then.checksum == read_of({"c": "Pen", "b": "Desk", "a": "Lamp"})(spark).checksum != now.checksum
+    assert then.items == now.items == {"": {"": 3}}
 
 
 def test_why_a_night_makes_all_lists_anew(lake: Lake, settings: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch) -> None:
