@@ -283,7 +283,7 @@ def met(
                     met[met < floors[theirs][:, None]] = -np.inf
                     score.nearest(met, mine[turned].astype(np.int32), theirs, others, values)
 
-    pool.share(search, range(pool.threads))
+    pool.share(search, range(pool.threads if len(queries) else 0))
     positions, similarities = (np.concatenate(lists, axis=1) for lists in zip(*found, strict=True))
     order = np.lexsort((positions, -similarities), axis=1)[:, :width]
     return np.take_along_axis(positions, order, axis=1), np.take_along_axis(similarities, order, axis=1), others

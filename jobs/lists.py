@@ -17,10 +17,12 @@ from jobs.lake import Lake
 from jobs.night import Night
 from jobs.nodes import few, with_vectors
 from jobs.session import gpu_of_task
+from jobs.settings import Neighbours
 from jobs.tables import PARTS, STAGED_NEIGHBOURS
-from jobs.work import Work
+from jobs.work import Work, by_block
 
 PAIRS_OF_A_PART = 10_000_000  # of what one task merges and writes: 400 MB
+FEWEST_NODES = 256  # of a block whose lists are carried on: those of fewer are found sooner by comparing all
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ class Made:
     note: str
 
 
+@dataclass(frozen=True)
+class Old:
+    """The lists of a night before: rows of `task.OLD`, of items that are there still; what has changed since."""
+
+    since: Since
+    pairs: DataFrame
+
+
 def threads_of(spark: SparkSession, loads: list[int]) -> list[int]:
     """Cores for each cell, of which this is the load: a task's own, and its share of all, but of one machine."""
     cores, own = spark.sparkContext.defaultParallelism, int(spark.conf.get("spark.task.cpus", "1") or 1)
@@ -44,8 +54,14 @@ def threads_of(spark: SparkSession, loads: list[int]) -> list[int]:
     return [max(own, min(room, round(cores * load / sum(loads)))) for load in loads]
 
 
-def pairs(work: Work, covers: dict[str, cells.Cover], log: Any, since: Since | None = None, old: DataFrame | None = None) -> DataFrame:
-    """The PAIR rows of all nodes, by searching all blocks, or by carrying on their old lists: rows of `task.OLD`."""
+def carried_on(groups: list[Any], how: Neighbours) -> list[str]:
+    """The blocks whose lists are carried on: neither so small that all are sooner compared, nor of more items than a cell may hold."""
+    nodes, items = by_block(groups, "nodes"), by_block(groups, "items")
+    return [block for block in nodes if nodes[block] >= FEWEST_NODES and items[block] <= how.cell_rows]
+
+
+def pairs(work: Work, covers: dict[str, cells.Cover], log: Any, old: Old | None = None) -> DataFrame:
+    """The PAIR rows of all nodes, by searching all blocks, or by carrying on their old lists."""
     spark, how, sizes = work.nodes.sparkSession, work.how, work.sizes
     cores = spark.sparkContext.defaultParallelism
     plan = cells.packed({block: size for block, size in sizes.items() if block not in covers}, how.cell_rows, cores)
@@ -60,14 +76,17 @@ def pairs(work: Work, covers: dict[str, cells.Cover], log: Any, since: Since | N
         of_block = with_vectors(work.nodes.where(F.col("block") == block), work.vectors)
         cut = cut.unionByName(of_block.mapInArrow(task.placed(cover, work.reading, len(loads)), task.CELL))
         loads += [(sizes[block] * cover.overlap // len(cover.leaders)) ** 2] * len(cover.leaders)
-    if old is not None:
-        packed = old.join(listed, "block").select("cell", *task.OLD).mapInArrow(task.packed_old, neighbour_list.PACKED)
+    if old:
+        carried = {block: plan[block] for block in carried_on(work.groups, how)}
+        going_on = few(spark, block=pa.array(carried, pa.string()), cell=pa.array(carried.values(), pa.int32()))
+        packed = old.pairs.join(going_on, "block").select("cell", *task.OLD).mapInArrow(task.packed_old, neighbour_list.PACKED)
         cut = cut.unionByName(packed.select(F.col("part").alias("cell"), F.col("lists").alias("old")), allowMissingColumns=True)
     count = len(loads)
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
     asked = work.asked_of(sizes.keys() - covers.keys())
     threads, promised = threads_of(spark, loads), 1 - (SKETCH_MISSES + SEARCH_MISSES) * work.misses
-    search = task.Search(how, work.reading, 1 - SEARCH_MISSES * work.misses, promised, narrow, threads, parts, asked, since, gpu_of_task)
+    target, since = 1 - SEARCH_MISSES * work.misses, old.since if old else None
+    search = task.Search(how, work.reading, target, promised, narrow, threads, parts, asked, since, gpu_of_task)
     packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
@@ -86,7 +105,7 @@ def brought_up_to_date(lake: Lake, work: Work, base: Base, now: DataFrame) -> Ma
     log: Any = lake.spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
     parts = [F.col(f"parts.{part}").alias(part) for part in PARTS]
     lists = lake.read(STAGED_NEIGHBOURS, base.night).select("item_id", "neighbour_id", "similarity", *parts)
-    found = pairs(work, {}, log, base.since, lists.join(now.select("item_id", "block"), "item_id"))
+    found = pairs(work, {}, log, Old(base.since, lists.join(now.select("item_id", "block"), "item_id")))
     figures = {"increment": 1.0, "items_changed": len(base.since.changed), "items_removed": base.removed}
     told = f"{len(base.since.changed):,} items new or changed, {base.removed:,} gone or changed"
     return Made(found, base.made_on, log, {}, figures, f"up to date since {base.night.date}: {told}")

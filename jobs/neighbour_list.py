@@ -31,11 +31,11 @@ PAIR = "item_id string, rank int, neighbour_id string, " + ", ".join(f"{name} fl
 
 
 def packed(lists: "pa.Table", part: Rows, width: int) -> "Batches":
-    """PACKED rows of the lists, of `width` pairs at most, by part."""
+    """PACKED rows of a table by part; each of its rows holds `width` pairs at most."""
     import pyarrow as pa
 
     at_once = max(1, PAIRS_AT_ONCE // width)
-    order = np.argsort(part, kind="stable")
+    lists, order = lists.combine_chunks(), np.argsort(part, kind="stable")  # of many chunks every `take` would make one anew
     bounds = np.searchsorted(part[order], np.arange(part.max() + 2))
     for name, (first, last) in enumerate(pairwise(bounds.tolist())):
         for start in range(first, last, at_once):

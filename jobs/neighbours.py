@@ -25,14 +25,14 @@ from jobs.carried import Since
 from jobs.errors import ContractError
 from jobs.increment import Base, Read
 from jobs.lake import Lake
-from jobs.lists import Made, brought_up_to_date, made_anew
+from jobs.lists import Made, brought_up_to_date, carried_on, made_anew
 from jobs.night import Counts, Night
 from jobs.nodes import BLANK, counted, items_of, nodes_of, others, sampled
 from jobs.recall import coverage, recall
 from jobs.session import at_once, progress, readied
 from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, PARTS, STAGED_NEIGHBOURS
-from jobs.work import Work, nodes_by_block
+from jobs.work import Work, by_block
 
 
 def staged(found: DataFrame, night: Night, model_id: str, fingerprint: str, items_read: str, made_on: date) -> DataFrame:
@@ -68,13 +68,15 @@ def reading_of(lake: Lake, settings: Settings, folder: Path, nodes: DataFrame, d
 
 def base_of(lake: Lake, settings: Settings, night: Night, now: Read, groups: list[Any], fingerprint: str) -> tuple[Base | None, str]:
     """The night whose lists can be brought up to date, else why there is none."""
-    total, sizes = sum(group["items"] for group in groups), nodes_by_block(groups)
+    total = sum(group["items"] for group in groups)
     if not settings.neighbours.increments:
         return None, "neighbours.increments is off for this run"
     if total < increment.FEWEST:
         return None, "so few items are searched sooner than compared with another night"
-    if max(sizes.values()) > settings.neighbours.cell_rows:
+    if max(by_block(groups, "nodes").values()) > settings.neighbours.cell_rows:
         return None, "a block is too large for one cell"
+    if not carried_on(groups, settings.neighbours):
+        return None, "no block is so large that carrying its lists on would be sooner done"
     last = published.last(lake, night)
     if last is None:
         return None, "no night before it is published"
@@ -152,6 +154,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             return now, *base_of(lake, settings, night, now, heard, decided)
 
         asked, (now, base, why) = at_once(lambda: sampled(speaking, how.recall_sample, how.seed), read_and_base)
+        if not base:
+            now.prints.unpersist()
     work = Work(speaking, vectors, heard, asked, read_as, how, 1 - settings.audit.target_recall)
     total, silent = sum(row["items"] for row in grouped), sum(row["items"] for row in grouped if row["blank"])
 
@@ -175,6 +179,11 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figure, told, figures["coverage"])), night)
     interval = f" ({low:.3f} to {high:.3f})" if low < high else ""
     note = f"recall@{how.k} {figure:.3f}{interval}, {made.note}" + (f", {silent:,} items without text" if silent else "")
+    if made.figures["increment"]:
+        anew = int(figures["blocks"] - figures["blocks_carried"])
+        note += (
+            f", {anew:,} of {int(figures['blocks']):,} blocks searched anew, {int(figures['lists_refilled']):,} lists of others refilled"
+        )
     if alone := int(figures["items_alone"]):
         note += f", {alone:,} items with none that they may be matched with"
     if searched_in := {entry.effort.precision for entry in made.log.value} - {""}:
@@ -191,18 +200,16 @@ def of_cells(told: list[task.Told]) -> dict[str, float]:
         return {}
     rows, seconds = (np.array(column, dtype=float) for column in zip(*((cell.nodes, cell.seconds) for cell in searched), strict=True))
     effort = task.Effort.of_all(cell.effort for cell in searched)
-    return (
-        {
-            "cells": len(searched),
-            "cell_nodes_max": rows.max(),
-            "cell_skew": rows.max() / rows.mean(),
-            "cell_seconds_median": round(float(np.median(seconds)), 3),
-            "cell_seconds_max": round(seconds.max(), 3),
-            "search_rounds_max": effort.rounds,
-        }
-        | ({"candidates_max": effort.candidates, "pilot_recall_min": effort.pilot_recall} if effort.candidates else {})
-        | ({"lists_refilled": effort.refilled} if effort.refilled else {})
-    )
+    return {
+        "cells": len(searched),
+        "cell_nodes_max": rows.max(),
+        "cell_skew": rows.max() / rows.mean(),
+        "cell_seconds_median": round(float(np.median(seconds)), 3),
+        "cell_seconds_max": round(seconds.max(), 3),
+        "search_rounds_max": effort.rounds,
+        "blocks_carried": effort.carried,
+        "lists_refilled": effort.refilled,
+    } | ({"candidates_max": effort.candidates, "pilot_recall_min": effort.pilot_recall} if effort.candidates else {})
 
 
 def measured(settings: Settings, night: Night, recall: float, sample: str, coverage: float) -> list[tuple[object, ...]]:

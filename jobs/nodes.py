@@ -107,11 +107,11 @@ def read(rows: Sequence[Any], reading: fusion.Reading) -> fusion.Items:
     return fusion.items(vectors, columns, reading)
 
 
-def with_vectors(nodes: DataFrame, vectors: DataFrame, *further: str) -> DataFrame:
-    """NODE rows, with further columns of the nodes; of a text that has been stored twice, two."""
+def with_vectors(nodes: DataFrame, vectors: DataFrame) -> DataFrame:
+    """NODE rows; of a text that has been stored twice, two."""
     key, same = F.xxhash64("content_hash", *fusion.READ).alias("key"), F.xxhash64("vector", *fusion.READ).alias("print")
     whole = nodes.join(vectors.select("content_hash", "vector"), "content_hash", "left")
-    return whole.select("block", "source", "members", key, same, *fusion.READ, "vector", *further)
+    return whole.select("block", "source", "members", key, same, *fusion.READ, "vector")
 
 
 def others(groups: list[Any], how: Neighbours) -> list[tuple[str, str, int]]:
@@ -120,11 +120,3 @@ def others(groups: list[Any], how: Neighbours) -> list[tuple[str, str, int]]:
     for group in groups:
         size[group["block"]] += group["items"]
     return [(group["block"], group["source"], size[group["block"]] - (group["items"] if how.across else 1)) for group in groups]
-
-
-def with_most(rows: DataFrame, groups: list[Any], how: Neighbours, most: int, name: str) -> DataFrame:
-    """The rows, which have a block and a source, with the number of others that one of their items may be matched with, up to `most`."""
-    if limited := [other for other in others(groups, how) if other[2] < most]:
-        limits = few(rows.sparkSession, **dict(zip(("block", "source", name), zip(*limited, strict=True), strict=True)))
-        return rows.join(limits, ["block", "source"], "left").fillna(most, name)
-    return rows.withColumn(name, F.lit(most))

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import fusion, measure, sample, task
-from jobs.nodes import few, known_items, others, read, with_most, with_vectors
+from jobs.nodes import few, known_items, others, read, with_vectors
 from jobs.settings import Neighbours
 
 AT_ONCE = 32  # sampled items that are compared with all of their neighbours
@@ -31,9 +31,10 @@ def coverage(found: DataFrame, nodes: DataFrame, groups: list[Any], how: Neighbo
     groups: block, source and items of each group of nodes.
     """
     items = found.groupBy("item_id").agg(F.count("*").alias("pairs"), F.count_if(F.col("rank") <= how.k).alias("found"))
-    if any(most < how.k for *_, most in others(groups, how)):
-        named = with_most(nodes, groups, how, how.k, "most").where(F.col("most") < how.k)
-        items = items.join(named.select(F.explode("members").alias("item_id"), "most"), "item_id", "left").fillna(how.k, "most")
+    if limited := [other for other in others(groups, how) if other[2] < how.k]:
+        limits = few(nodes.sparkSession, **dict(zip(("block", "source", "most"), zip(*limited, strict=True), strict=True)))
+        named = nodes.join(limits, ["block", "source"]).select(F.explode("members").alias("item_id"), "most")
+        items = items.join(named, "item_id", "left").fillna(how.k, "most")
     else:
         items = items.withColumn("most", F.lit(how.k))
     row = items.agg(F.count_if(F.col("found") >= F.col("most")).alias("complete"), F.sum("pairs").alias("pairs")).collect()[0]

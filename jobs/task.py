@@ -7,6 +7,7 @@ travel with the nodes, many packed in a row of their own (`old`). What a cell fi
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CELL = f"cell int, {NODE}"
 OLD = "block", "item_id", "neighbour_id", *neighbour_list.VALUES  # columns of an old pair
+OLD_AT_ONCE = 500  # batches of them that are packed together: a million pairs, 100 MB
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
 # nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
 # comparing all signatures.
@@ -108,19 +110,20 @@ class Search:
 
 class Effort(NamedTuple):
     """What finding the neighbours of a block took: rounds of leaves (0 where all was compared with all), signatures that were looked at for
-    each node, their recall on a pilot sample, the precision of their products; lists of items that have not changed, but had to be made
-    anew."""
+    each node, their recall on a pilot sample, the precision of their products; whether its lists were carried on, and how many of items
+    that have not changed had to be made anew all the same."""
 
     rounds: int = 0
     candidates: int = 0
     pilot_recall: float = 1.0
     precision: str = ""
+    carried: int = 0
     refilled: int = 0
 
     @classmethod
     def of_all(cls, of: "Iterable[Effort]") -> "Effort":
-        rounds, candidates, recalls, precisions, refilled = zip(*of, strict=True)
-        return cls(max(rounds), max(candidates), min(recalls), max(precisions), sum(refilled))
+        rounds, candidates, recalls, precisions, carried, refilled = zip(*of, strict=True)
+        return cls(max(rounds), max(candidates), min(recalls), max(precisions), sum(carried), sum(refilled))
 
 
 class Told(NamedTuple):
@@ -150,7 +153,7 @@ def search_cell(search: Search, log: Any) -> "Task":
             return
         began = time.monotonic()
         number = received[0]["cell"][0].as_py()
-        old = _old_by_block(received) if search.since else {}
+        received, old = _parted(received) if search.since else (received, {})
         found: list[pa.Table] = []
         efforts: list[Effort] = []
         nodes, true = 0, dict[str, Vectors]()
@@ -190,7 +193,7 @@ def search_block(block: Block, search: Search, pool: "Workers") -> "Found":
 
 def carry_block(block: Block, old: "dict[str, pa.Table]", since: Since, search: Search, pool: "Workers") -> "Found":
     """Of one block, after some items have changed: the lists of all items, their old ones with what has changed (`carried`). Lists and true
-    similarities as in `search_block`, which is what happens where too much has changed."""
+    similarities as in `search_block`, which is what happens where there are no old lists, or too much has changed."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -213,7 +216,7 @@ def carry_block(block: Block, old: "dict[str, pa.Table]", since: Since, search: 
         named.lists(block.rows.filter(pa.array(anew)), block.kind[anew], found, kept + 1),
         named.of_items(block.rows, np.flatnonzero(waiting), going_on),
     ]
-    return pa.concat_tables(lists), Effort(refilled=int((short & ~changed).sum())), true
+    return pa.concat_tables(lists), Effort(carried=1, refilled=int((short & ~changed).sum())), true
 
 
 def _compared_with_all(
@@ -235,7 +238,7 @@ def _compared_with_all(
     best, true = near[:, : search.how.k], similarity[:, : search.how.k]
     if block.labels is None:
         found = _own_first(of, weights, queries, found, pool)
-        best = np.column_stack([queries.astype(np.int32), best])
+        best = np.column_stack([found.positions[queries, 0], best])
         true = np.column_stack([found.similarities[queries, 0], true])
     return found, named.true(asked, queries, best, true, search.how.k)
 
@@ -244,24 +247,25 @@ def packed_old(batches: "Batches") -> "Batches":
     """From old pairs, each with its cell, to PACKED rows, a part for each cell."""
     import pyarrow as pa
 
-    if received := [batch for batch in batches if batch.num_rows]:
+    batches = filter(len, batches)
+    while received := list(islice(batches, OLD_AT_ONCE)):
         pairs = pa.Table.from_batches(received)
         yield from neighbour_list.packed(pairs.drop_columns(["cell"]), pairs["cell"].to_numpy(), 1)
 
 
-def _old_by_block(received: "list[pa.RecordBatch]") -> "dict[str, pa.Table]":
-    """Takes the old pairs out of CELL rows."""
+def _parted(received: "list[pa.RecordBatch]") -> "tuple[list[pa.RecordBatch], dict[str, pa.Table]]":
+    """Of CELL rows those of nodes, and the old pairs of each block."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     packed = [value.as_buffer() for batch in received for value in batch["old"].drop_null()]
-    received[:] = [batch.drop_columns(["old"]).filter(pc.is_valid(batch["members"])) for batch in received]
+    nodes = [batch.drop_columns(["old"]).filter(pc.is_valid(batch["members"])) for batch in received]
     if not packed:
-        return {}
-    pairs = pa.concat_tables(pa.ipc.open_stream(lists).read_all() for lists in packed).sort_by("block").combine_chunks()
-    counts = pairs["block"].value_counts()
+        return nodes, {}
+    pairs = pa.concat_tables(pa.ipc.open_stream(lists).read_all() for lists in packed).combine_chunks().sort_by("block")
+    counts = pairs["block"].combine_chunks().value_counts()
     ends = np.cumsum(counts.field("counts").to_numpy()).tolist()
-    return {name: pairs[start:end] for name, start, end in zip(counts.field("values").to_pylist(), [0, *ends], ends, strict=False)}
+    return nodes, {name: pairs[start:end] for name, start, end in zip(counts.field("values").to_pylist(), [0, *ends], ends, strict=False)}
 
 
 def _could(block: Block, named: Named, since: Since, across: bool) -> tuple[Rows, Rows]:

@@ -12,10 +12,11 @@ from jobs import fusion
 from jobs.settings import Neighbours
 
 
-def nodes_by_block(groups: list[Any]) -> Counter[str]:
+def by_block(groups: list[Any], counted: str) -> Counter[str]:
+    """The `nodes` or the `items` of each block."""
     found = Counter[str]()
     for group in groups:
-        found[group["block"]] += group["nodes"]
+        found[group["block"]] += group[counted]
     return found
 
 
@@ -35,7 +36,7 @@ class Work:
     @cached_property
     def sizes(self) -> Counter[str]:
         """Nodes of each block."""
-        return nodes_by_block(self.groups)
+        return by_block(self.groups, "nodes")
 
     def asked_of(self, blocks: Iterable[str]) -> dict[str, list[str]]:
         """The sampled items of the blocks, by node."""

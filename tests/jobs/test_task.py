@@ -1,7 +1,7 @@
 """What a task does with its rows, without Spark."""
 
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 
 from jobs import cells, fusion, knn, lexicon, neighbour_list, script, task
-from jobs.carried import Since
 from jobs.errors import ContractError
 from jobs.pool import workers
 from jobs.settings import Neighbours
@@ -197,69 +196,6 @@ def test_narrowed_vectors_are_widened_in_their_cells() -> None:
     for item, pairs in expected.items():
         assert [name for _, name, _ in found[item]] == [name for _, name, _ in pairs]
         assert [value for *_, value in found[item]] == pytest.approx([value for *_, value in pairs], abs=1e-4)
-
-
-def with_old(nodes: list[pa.RecordBatch], old: list[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
-    """CELL rows, those of the old pairs of one block among those of the nodes."""
-    pairs = pa.Table.from_pylist([{"cell": 0} | {name: pair[name] for name in task.OLD} for pair in old])
-    packed = pa.Table.from_batches(task.packed_old(iter(pairs.to_batches(5000)))).rename_columns({"part": "cell", "lists": "old"})
-    table = pa.concat_tables([pa.Table.from_batches(nodes), packed], promote_options="default")
-    return iter(table.take(np.random.default_rng(0).permutation(len(table))).to_batches(700))
-
-
-@pytest.mark.parametrize("across", [False, True])
-def test_lists_of_a_large_block_are_carried_on(monkeypatch: pytest.MonkeyPatch, across: bool) -> None:
-    """Four nights, each with items that are new, gone or read otherwise. The first one's lists are searched for, and miss some; those of
-    the last one have come to them by comparing what has changed, and miss hardly more."""
-    monkeypatch.setattr(knn, "EXACT_ROWS", 500)
-    random = np.random.default_rng(15)
-    vectors, how = families(random), Neighbours(k=K, slack=3, across="source" if across else None)
-    source_of = {f"i{n:04}": f"shop{n % 3}" for n in range(ROWS)}
-    items = {name: vectors[n] for n, name in enumerate(source_of) if n % 10}
-
-    def night(old: list[dict[str, Any]], since: Since | None) -> tuple[list[dict[str, Any]], Told]:
-        rows = batches_of([[name] for name in items], np.array([*items.values()]), source=[source_of[name] for name in items])
-        log = Log()
-        packed = pa.Table.from_batches(
-            list(task.search_cell(search_of(how, since=since), log)(with_old(rows, old) if since else iter(rows)))
-        )
-        parts = [packed.filter(pa.compute.equal(packed["part"], part)).to_batches() for part in range(3)]
-        return [
-            row for part in parts for batch in neighbour_list.told(how.k + how.slack)(iter(part)) for row in batch.to_pylist()
-        ], log.told[0]
-
-    def of_these(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [pair | {"block": ""} for pair in pairs if pair["item_id"] in items]
-
-    def recall(pairs: list[dict[str, Any]]) -> float:
-        names, every = list(items), np.array([*items.values()], np.float64)
-        similarities = every @ every.T
-        same = np.array([source_of[name] for name in names])
-        similarities[same[:, None] == same if across else np.eye(len(names), dtype=bool)] = -np.inf
-        last = dict(zip(names, np.sort(similarities, axis=1)[:, -K], strict=True))
-        for pair in pairs:
-            assert pair["similarity"] == pytest.approx(items[pair["item_id"]].astype(np.float64) @ items[pair["neighbour_id"]], abs=1e-6)
-        return sum(pair["similarity"] >= last[pair["item_id"]] - 1e-6 for pair in pairs if pair["rank"] <= K) / (K * len(names))
-
-    pairs, (*_, effort, _) = night([], None)
-    first = recall(pairs)
-    assert effort.rounds > 0
-    assert first < 1
-    refilled = 0
-    for day in range(3):
-        before = Counter(source_of[name] for name in items)
-        gone, edited = np.split(random.permutation([*items])[:100], 2)
-        for name in gone:
-            del items[name]
-        changed = [*edited, *(f"i{n:04}" for n in range(10 * day, ROWS, 100))]
-        for name in changed:
-            items[name] = vectors[random.integers(ROWS)]
-        pairs, (*_, effort, _) = night(of_these(pairs), Since(pa.array(changed), {"": dict(before)}, 0.5))
-        assert effort.rounds == 0
-        refilled += effort.refilled
-    assert refilled > 0
-    assert recall(pairs) > first - 0.005  # the ends of lists, where more is missed, have moved up
-    assert night(of_these(pairs), Since(pa.array(changed), {"": dict(before)}, 0.01))[1].effort.rounds > 0  # so much is sooner searched for
 
 
 @pytest.mark.parametrize("across", [False, True])
