@@ -17,7 +17,9 @@ from jobs.night import Night
 from jobs.settings import Neighbours
 from jobs.tables import STAGED_NEIGHBOURS
 
-SHARE, MOST = 0.1, 20_000  # of the items, and of all: where more have to be compared with everything, a full search is faster
+# Of the items, and of all: where more have to be compared with everything, a full search is faster. Of 123,730 products on 2 cores it took
+# 75 s; 56 s with .05 % of them changed, 59 s with .5 %, 82 s with 5 %.
+SHARE, MOST = 0.03, 20_000
 FEWEST = 20_000  # items of a night that is worth it: the lists of fewer are found sooner than compared with the last night's
 
 

@@ -159,8 +159,7 @@ def search_cell(search: Search, log: Any) -> "Task":
         nodes, true = 0, dict[str, Vectors]()
         with workers(search.threads[number]) as pool:
             for block in blocks(received, search.reading, bool(search.how.across), pool.threads, narrow=number >= search.narrow):
-                since = search.since
-                lists, effort, best = carry_block(block, old, since, search, pool) if since else search_block(block, search, pool)
+                lists, effort, best = carry_block(block, old, search, pool)
                 found.append(lists)
                 efforts.append(effort)
                 nodes += len(block.rows)
@@ -191,14 +190,14 @@ def search_block(block: Block, search: Search, pool: "Workers") -> "Found":
     return lists, effort, named.true(asked, queries, best, similarity, search.how.k)
 
 
-def carry_block(block: Block, old: "dict[str, pa.Table]", since: Since, search: Search, pool: "Workers") -> "Found":
-    """Of one block, after some items have changed: the lists of all items, their old ones with what has changed (`carried`). Lists and true
-    similarities as in `search_block`, which is what happens where there are no old lists, or too much has changed."""
+def carry_block(block: Block, old: "dict[str, pa.Table]", search: Search, pool: "Workers") -> "Found":
+    """Of one block: the lists of all items, their old ones with what has changed since (`carried`). Lists and true similarities as in
+    `search_block`, which is what happens where there are no old lists, or too much has changed."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    name, kinds, k, kept = block.rows["block"][0].as_py(), len(block.compared), search.how.k, search.kept
-    if name not in old:
+    name, kinds, k, kept, since = block.rows["block"][0].as_py(), len(block.compared), search.how.k, search.kept, search.since
+    if since is None or name not in old:
         return search_block(block, search, pool)
     named = Named.by(block.rows, block.kind)
     changed = pc.is_in(named.names, since.changed).to_numpy(zero_copy_only=False)
@@ -231,9 +230,8 @@ def _compared_with_all(
     candidates = np.full((len(of), max(near.shape[1], others.shape[1])), NONE, dtype=np.int32)
     candidates[:, : others.shape[1]] = others
     candidates[own] = NONE
-    candidates[own, : near.shape[1]] = near[
-        np.searchsorted(queries, own)
-    ]  # all turned ones are among them, as far as they can be in a list
+    # all turned ones are among the nearest of a wanted one, as far as they can be in its list
+    candidates[own, : near.shape[1]] = near[np.searchsorted(queries, own)]
     found = fusion.settled(of, weights, np.flatnonzero(candidates[:, 0] != NONE), candidates, search.kept, pool)
     best, true = near[:, : search.how.k], similarity[:, : search.how.k]
     if block.labels is None:

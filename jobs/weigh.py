@@ -42,9 +42,8 @@ def counted(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         codes += found.codes
     for channel, frequencies in (("grams", grams), ("codes", codes)):
         buckets = np.flatnonzero(frequencies).astype(np.int32)
-        named = pa.array(
-            [channel] * len(buckets), pa.string()
-        )  # of an empty list Arrow would guess another type: perhaps no text has a code
+        # perhaps no text has a code: of an empty list Arrow would guess another type
+        named = pa.array([channel] * len(buckets), pa.string())
         yield pa.RecordBatch.from_pydict({"channel": named, "bucket": buckets, "texts": frequencies[buckets]})
 
 
