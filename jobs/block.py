@@ -7,7 +7,7 @@ Nodes of one print are of one kind.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs import cells, fusion, neighbour_list
-from jobs.carried import Pairs
 from jobs.errors import ContractError
 from jobs.tables import PARTS
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.int32]
 
 _READ = ", ".join(f"{name} {kind}" for name, kind in fusion.READ.items())
 NODE = f"block string, source string, members array<string>, key bigint, print bigint, {_READ}, vector binary"
@@ -81,7 +82,11 @@ class Block:
     rows: "pa.Table"
     kind: Rows
     compared: fusion.Items
-    labels: npt.NDArray[np.int32] | None
+    labels: Labels | None
+
+    @property
+    def name(self) -> str:
+        return str(self.rows["block"][0])
 
 
 def blocks(received: "list[pa.RecordBatch]", reading: fusion.Reading, across: bool, threads: int, narrow: bool) -> Iterator[Block]:
@@ -128,6 +133,26 @@ def _vectors(batches: "list[pa.RecordBatch]", order: Rows, dimension: int, narro
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Pairs (p,) of a block: the item and its neighbour, both as places among the block's names; their VALUES (p, 6) float32."""
+
+    item: Rows
+    neighbour: Rows
+    values: Vectors
+
+    @property
+    def similarity(self) -> Vectors:
+        return self.values[:, 0]
+
+    def __getitem__(self, rows: Rows | Flags) -> "Pairs":
+        return Pairs(self.item[rows], self.neighbour[rows], self.values[rows])
+
+    def followed_by(self, others: "Pairs") -> "Pairs":
+        columns = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
+        return Pairs(*(np.concatenate(both) for both in columns))
+
+
+@dataclass(frozen=True)
 class Named:
     """The items that nodes and kinds stand for: their ids, the node and the kind of each, and its place among the ids in their order."""
 
@@ -145,7 +170,7 @@ class Named:
         return cls(names, node, kind[node], pc.rank(names).to_numpy().astype(np.int64))
 
     def lists(self, rows: "pa.Table", kind: Rows, near: fusion.Near, width: int) -> "pa.Table":
-        """Of the rows, each of a kind, what is near that kind: see `task.search_block`."""
+        """Of the rows, each of a kind, what is near that kind: see `block_search.search_block`."""
         import pyarrow as pa
 
         of_kinds = self._lists(self.pairs(np.arange(len(near.positions)), near, width), len(near.positions))

@@ -10,18 +10,21 @@ is made anew, by comparing its item with everything.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs import fusion
+from jobs.block import Block, Flags, Named, Pairs, Rows, Vectors
+from jobs.block_search import ROUNDING, Effort, Found, Search, asked_of, own_first, search_block
+from jobs.kernel import NONE
 from jobs.neighbour_list import VALUES
 
-Rows = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from jobs.pool import Workers
 
 COMPLETE = -2.0  # floor of a list that has all there is: below every similarity
 
@@ -34,26 +37,6 @@ class Since:
     changed: pa.Array
     items: Mapping[str, Mapping[str, int]]
     share: float
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs (p,) of a block: the item and its neighbour, both as places among the block's names; their VALUES (p, 6) float32."""
-
-    item: Rows
-    neighbour: Rows
-    values: Vectors
-
-    @property
-    def similarity(self) -> Vectors:
-        return self.values[:, 0]
-
-    def __getitem__(self, rows: Rows | Flags) -> "Pairs":
-        return Pairs(self.item[rows], self.neighbour[rows], self.values[rows])
-
-    def followed_by(self, others: "Pairs") -> "Pairs":
-        columns = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
-        return Pairs(*(np.concatenate(both) for both in columns))
 
 
 @dataclass(frozen=True)
@@ -100,3 +83,59 @@ class Carried:
         known &= (np.arange(len(order)) <= end[item]) | (floor == COMPLETE)[item]
         found = both[order[known]]
         return found[np.arange(len(found.item)) - np.searchsorted(found.item, found.item) < kept]
+
+
+def carry_block(block: Block, old: pa.Table, since: Since, search: Search, pool: "Workers") -> Found:
+    """Of one block: the lists of all items, their old ones with what has changed since. Lists and true similarities as in `search_block`,
+    which is what happens where too much has changed. old: see `Carried.of`."""
+    kinds, k, kept = len(block.compared), search.how.k, search.kept
+    named = Named.by(block.rows, block.kind)
+    changed = pc.is_in(named.names, since.changed).to_numpy(zero_copy_only=False)
+    carried = Carried.of(old, named.names, changed)
+    short, floor = carried.ends(*_could(block, named, since, bool(search.how.across)), k, kept)
+    turned, wanted = (np.bincount(named.kind[items], minlength=kinds) > 0 for items in (changed, changed | short))
+    if wanted.sum() > since.share * kinds:
+        return search_block(block, search, pool)
+    waiting, floors = ~wanted[named.kind], np.full(kinds, np.inf, dtype=np.float32)
+    np.minimum.at(floors, named.kind[waiting], floor[waiting] - ROUNDING)
+    found, true = _compared_with_all(block, named, wanted, turned, floors, search, pool)
+    anew, same = wanted[block.kind], named.pairs(np.flatnonzero(~wanted), found, kept + 1)
+    going_on = carried.with_new(named.each(same[changed[same.neighbour]]), floor, kept)
+    lists = [
+        named.lists(block.rows.filter(pa.array(anew)), block.kind[anew], found, kept + 1),
+        named.of_items(block.rows, np.flatnonzero(waiting), going_on),
+    ]
+    return pa.concat_tables(lists), Effort(carried=1, refilled=int((short & ~changed).sum())), true
+
+
+def _compared_with_all(
+    block: Block, named: Named, wanted: Flags, turned: Flags, floors: Vectors, search: Search, pool: "Workers"
+) -> tuple[fusion.Near, dict[str, Vectors]]:
+    """The lists of the kinds that are `wanted`, by comparing them with all; of others those `turned` ones that are no less similar than
+    their floor; the sampled items' true similarities."""
+    of, weights = block.compared, search.reading.weights
+    asked, queries = asked_of(block, search)
+    queries, own = np.union1d(queries, np.flatnonzero(wanted)), np.flatnonzero(wanted)
+    near, similarity, others = fusion.met(of, weights, queries, turned, floors, search.kept + fusion.TIED, block.labels, pool)
+    candidates = np.full((len(of), max(near.shape[1], others.shape[1])), NONE, dtype=np.int32)
+    candidates[:, : others.shape[1]] = others
+    candidates[own] = NONE
+    # all turned ones are among the nearest of a wanted one, as far as they can be in its list
+    candidates[own, : near.shape[1]] = near[np.searchsorted(queries, own)]
+    found = fusion.settled(of, weights, np.flatnonzero(candidates[:, 0] != NONE), candidates, search.kept, pool)
+    best, true = near[:, : search.how.k], similarity[:, : search.how.k]
+    if block.labels is None:
+        found = own_first(of, weights, queries, found, pool)
+        best = np.column_stack([found.positions[queries, 0], best])
+        true = np.column_stack([found.similarities[queries, 0], true])
+    return found, named.true(asked, queries, best, true, search.how.k)
+
+
+def _could(block: Block, named: Named, since: Since, across: bool) -> tuple[Rows, Rows]:
+    """How many others each item of the block could be matched with, in the night before and now: see `nodes.others`."""
+    sources, before = block.rows["source"].combine_chunks().dictionary_encode(), since.items.get(block.name, {})
+    source = sources.indices.to_numpy()[named.node]
+    now = np.bincount(source)
+    then = np.array([before.get(its, 0) for its in sources.dictionary.to_pylist()])
+    of_own = (then[source], now[source]) if across else (np.ones_like(source), np.ones_like(source))
+    return sum(before.values()) - of_own[0], len(source) - of_own[1]

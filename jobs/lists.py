@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import cells, neighbour_list, sample, task
+from jobs.block_search import Search
 from jobs.carried import Since
 from jobs.covers import SEARCH_MISSES, SKETCH_MISSES, covers_of
 from jobs.increment import Base
@@ -85,9 +86,10 @@ def pairs(work: Work, covers: dict[str, cells.Cover], log: Any, old: Old | None 
     parts = max(count, cores, sum(sizes.values()) * (how.k + how.slack) // PAIRS_OF_A_PART)
     asked = work.asked_of(sizes.keys() - covers.keys())
     threads, promised = threads_of(spark, loads), 1 - (SKETCH_MISSES + SEARCH_MISSES) * work.misses
-    target, since = 1 - SEARCH_MISSES * work.misses, old.since if old else None
-    search = task.Search(how, work.reading, target, promised, narrow, threads, parts, asked, since, gpu_of_task)
-    packed = cut.repartitionById(count, "cell").mapInArrow(task.search_cell(search, log), neighbour_list.PACKED)
+    target = 1 - SEARCH_MISSES * work.misses
+    search = Search(how, work.reading, target, promised, narrow, threads, parts, asked, gpu_of_task)
+    search_cell = task.search_cell(search, log, old.since if old else None)
+    packed = cut.repartitionById(count, "cell").mapInArrow(search_cell, neighbour_list.PACKED)
     return packed.repartitionById(parts, "part").mapInArrow(neighbour_list.told(search.kept), neighbour_list.PAIR)
 
 

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import encoder, fusion, increment, lexicon, measure, published, script, task
+from jobs.block_search import Effort
 from jobs.carried import Since
 from jobs.errors import ContractError
 from jobs.increment import Base, Read
@@ -173,21 +174,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         figures = figures_of(made)
     for cached in (nodes, now.prints):
         cached.unpersist()
-    figure, low, high = (figures[name] for name in ("recall", "recall_low", "recall_high"))
-    random = f"random items, 95 % interval {low:.4f} to {high:.4f}" if low < high else "items, all that may have neighbours"
-    told = f"{figures['recall_sample']:,} {random}"
-    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figure, told, figures["coverage"])), night)
-    interval = f" ({low:.3f} to {high:.3f})" if low < high else ""
-    note = f"recall@{how.k} {figure:.3f}{interval}, {made.note}" + (f", {silent:,} items without text" if silent else "")
-    if made.figures["increment"]:
-        anew = int(figures["blocks"] - figures["blocks_carried"])
-        note += (
-            f", {anew:,} of {int(figures['blocks']):,} blocks searched anew, {int(figures['lists_refilled']):,} lists of others refilled"
-        )
-    if alone := int(figures["items_alone"]):
-        note += f", {alone:,} items with none that they may be matched with"
-    if searched_in := {entry.effort.precision for entry in made.log.value} - {""}:
-        note += f", searched in {' and '.join(sorted(searched_in))}"
+    lake.append(AUDIT_RESULTS, lake.frame(AUDIT_RESULTS, measured(settings, night, figures)), night)
+    note = closing(made, figures, how.k, silent)
     settled = {"k": how.k, "slack": how.slack} | {f"weight_{part}": weight for part, weight in how.weights.model_dump().items()}
     figures |= made.figures | settled | {"items_without_text": silent}
     return Counts(total, int(figures.pop("pairs")), "pairs", figures, note=note)
@@ -199,7 +187,7 @@ def of_cells(told: list[task.Told]) -> dict[str, float]:
     if not searched:
         return {}
     rows, seconds = (np.array(column, dtype=float) for column in zip(*((cell.nodes, cell.seconds) for cell in searched), strict=True))
-    effort = task.Effort.of_all(cell.effort for cell in searched)
+    effort = Effort.of_all(cell.effort for cell in searched)
     return {
         "cells": len(searched),
         "cell_nodes_max": rows.max(),
@@ -212,9 +200,27 @@ def of_cells(told: list[task.Told]) -> dict[str, float]:
     } | ({"candidates_max": effort.candidates, "pilot_recall_min": effort.pilot_recall} if effort.candidates else {})
 
 
-def measured(settings: Settings, night: Night, recall: float, sample: str, coverage: float) -> list[tuple[object, ...]]:
+def closing(made: Made, figures: dict[str, float], k: int, silent: int) -> str:
+    """What is said of the lists in the end. silent: items without text."""
+    low, high = figures["recall_low"], figures["recall_high"]
+    note = f"recall@{k} {figures['recall']:.3f}" + (f" ({low:.3f} to {high:.3f})" if low < high else "") + f", {made.note}"
+    if silent:
+        note += f", {silent:,} items without text"
+    if made.figures["increment"]:
+        anew, refilled = int(figures["blocks"] - figures["blocks_carried"]), int(figures["lists_refilled"])
+        note += f", {anew:,} of {int(figures['blocks']):,} blocks searched anew, {refilled:,} lists of others refilled"
+    if alone := int(figures["items_alone"]):
+        note += f", {alone:,} items with none that they may be matched with"
+    if searched_in := {entry.effort.precision for entry in made.log.value} - {""}:
+        note += f", searched in {' and '.join(sorted(searched_in))}"
+    return note
+
+
+def measured(settings: Settings, night: Night, figures: dict[str, float]) -> list[tuple[object, ...]]:
     """The audit_results rows of what only this stage can measure, for this k; audit judges them again, by its own bounds."""
-    k = settings.neighbours.k
+    k, recall, low, high = settings.neighbours.k, *(figures[name] for name in ("recall", "recall_low", "recall_high"))
+    random = f"random items, 95 % interval {low:.4f} to {high:.4f}" if low < high else "items, all that may have neighbours"
+    sample, coverage = f"{figures['recall_sample']:,} {random}", figures["coverage"]
     why_recall = "neighbours missed by the search are missing for every reader"
     why_coverage = "items without all the neighbours they could have leave gaps in every list built on them"
     return [

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from jobs import knn, neighbour_list, task
+from jobs.block_search import Search
 from jobs.carried import Since
 from jobs.settings import Neighbours
 from tests.jobs.test_task import DIMENSION, ROWS, K, Log, Told, batches_of, families, normalised, search_of
@@ -26,10 +27,10 @@ def with_old(nodes: list[pa.RecordBatch], old: list[Pair]) -> Iterator[pa.Record
     return iter(table.take(np.random.default_rng(0).permutation(len(table))).to_batches(700))
 
 
-def lists_of(given: Iterator[pa.RecordBatch], search: task.Search) -> tuple[list[Pair], Told]:
+def lists_of(given: Iterator[pa.RecordBatch], search: Search, since: Since | None = None) -> tuple[list[Pair], Told]:
     """PAIR rows, by item and rank, and what the task has told."""
     log = Log()
-    packed = pa.Table.from_batches(list(task.search_cell(search, log)(given)))
+    packed = pa.Table.from_batches(list(task.search_cell(search, log, since)(given)))
     parts = [packed.filter(pa.compute.equal(packed["part"], part)).to_batches() for part in range(search.parts)]
     pairs = [row for part in parts for batch in neighbour_list.told(search.kept)(iter(part)) for row in batch.to_pylist()]
     return sorted(pairs, key=lambda pair: (pair["item_id"], pair["rank"])), log.told[0]
@@ -74,7 +75,7 @@ def test_random_histories_end_in_the_lists_that_a_search_finds(seed: int, across
         asked = {members[0]: members for members in sampled}
         old = [pair | {"block": items[pair["item_id"]][0]} for pair in pairs if pair["item_id"] in items]
         since = Since(changed, counts, share=9.0 if random.random() < 0.8 else 0.3)
-        pairs, (*_, true) = lists_of(with_old(given, old), search_of(how, asked=asked, since=since))
+        pairs, (*_, true) = lists_of(with_old(given, old), search_of(how, asked=asked), since)
         anew, (*_, expected) = lists_of(iter(given), search_of(how, asked=asked))
         assert [pair for pair in pairs if pair["rank"] <= how.k] == [pair for pair in anew if pair["rank"] <= how.k]
         assert true.keys() == expected.keys()
@@ -94,7 +95,7 @@ def test_lists_of_a_large_block_are_carried_on(monkeypatch: pytest.MonkeyPatch, 
 
     def night(old: list[Pair], since: Since | None) -> tuple[list[Pair], Told]:
         rows = batches_of([[name] for name in items], np.array([*items.values()]), source=[source_of[name] for name in items])
-        return lists_of(with_old(rows, old) if since else iter(rows), search_of(how, since=since))
+        return lists_of(with_old(rows, old) if since else iter(rows), search_of(how), since)
 
     def of_these(pairs: list[Pair]) -> list[Pair]:
         return [pair | {"block": ""} for pair in pairs if pair["item_id"] in items]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from jobs import cells, fusion, knn, lexicon, neighbour_list, script, task
+from jobs.block_search import Search
 from jobs.errors import ContractError
 from jobs.pool import workers
 from jobs.settings import Neighbours
@@ -45,8 +46,8 @@ def batches_of(
     return table.to_batches(size)
 
 
-def search_of(how: Neighbours, **values: Any) -> task.Search:
-    return task.Search(
+def search_of(how: Neighbours, **values: Any) -> Search:
+    return Search(
         **(
             {
                 "how": how,
