@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test backfill-test bench-embed bench-increments bench-neighbours bench-quality kill-test season-test airflow clean
+.PHONY: help setup demo test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality kill-test season-test airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -85,6 +85,9 @@ backfill-test: setup ## a backfill through Airflow, three nights at once, agains
 bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
 	@$(UV) sync --quiet --frozen --inexact --group bench-embed
 	@.venv/bin/python -m tests.benchmarks.embed $(OPTIONS)
+
+bench-gpu: setup ## what a GPU makes of searching and encoding, beside what it can do at most (ROWS, ITEMS, REPEATS)
+	@.venv/bin/python -m tests.benchmarks.gpu $(OPTIONS)
 
 bench-increments: setup ## what a night costs of which little has changed, beside a full build (ROWS)
 	@.venv/bin/python -m tests.benchmarks.increments $(OPTIONS)

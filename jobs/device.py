@@ -9,32 +9,37 @@ import torch
 
 MEMORY_SHARE = 0.5  # of what is free on the device, for one block of similarities and what top-k makes of it
 CPU_BYTES = 2**28  # of one block where there is no device to ask
-BYTES_A_PAIR = 16  # float32, its bfloat16 origin, and top-k's working copies
-TARGET_ROWS = 65_536
-SPARE = 16  # candidates beyond those asked for, which bfloat16 products may have put in another order
-ROUNDING = 0.008  # a product of unit vectors that are rounded to bfloat16 is off by two half steps of 2^-7 at most
-ROUNDING_OF_LARGEST = 0.0141  # ... or six standard deviations: of each component's error, 0.42 · 2^-8 of it, times √2
+BYTES_A_PAIR = 8  # a query and a vector: of float32 products, or of float16 ones, their labels' comparison and their groups' largest
+MOST_QUERIES = 16_384
+SPARE = 16  # candidates beyond those asked for, which float16 products may have put in another order
+GROUP, ALIGNED = 32, 8  # products of which the largest is looked at first; these are read in so many at once
+ROUNDING = 2**-10  # a product of unit vectors that are rounded to float16 is off by two half steps of 2^-10 at most
+ROUNDING_OF_LARGEST = 0.00176  # ... or six standard deviations: of each component's error, 0.42 · 2^-11 of it, times √2
+ROUNDING_OF_PRODUCT = 2**-11  # and by half a step once more, being itself a float16 of about 1 at most
 
 
 def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.int32], device: torch.device) -> npt.NDArray[np.int32]:
     """(n, width) int32: the nearest of every vector among the others, NONE (-1) where there are fewer.
 
-    vectors (n, d) float32, rows of unit length; labels (n,) int32, or none: pairs of one label do not count. Products are bfloat16 with
+    vectors (n, d) float32, rows of unit length; labels (n,) int32, or none: pairs of one label do not count. Products are float16 with
     float32 sums; the width + SPARE best of them are computed again in float32. Where rounding could have hidden a better one, as
     among many vectors that are nearly alike, the row is searched again with float32 products. Where the device lacks the memory for a
     block, it and all that follow are halved.
     """
-    exact = torch.from_numpy(vectors).to(device)
-    quick = exact.bfloat16()
-    unlike = torch.from_numpy(labels if len(labels) else np.arange(len(vectors), dtype=np.int32)).to(device)
-    rows = query_rows(device, min(len(vectors), TARGET_ROWS))
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # sums are float32 to their end
     found = np.full((len(vectors), width), -1, dtype=np.int32)
-    rounding = min(ROUNDING, ROUNDING_OF_LARGEST * float(exact.abs().max())) if len(vectors) else 0.0
+    if not len(vectors):
+        return found
+    exact = torch.from_numpy(vectors).to(device)
+    quick = torch.nn.functional.pad(exact.half(), (0, 0, 0, -len(exact) % (GROUP * ALIGNED)))  # no products are copied to make groups
+    unlike = torch.from_numpy(labels).to(device) if len(labels) else None
+    rows = query_rows(device, BYTES_A_PAIR * len(quick) + 4 * exact.shape[1] * (width + SPARE))
+    off = rounding(exact)
     start = 0
     while start < len(vectors):
         queries = torch.arange(start, min(len(vectors), start + rows), device=device)
         try:
-            ids, doubtful = _of_queries(exact, quick, unlike, queries, width, rounding)
+            ids, doubtful = _of_queries(exact, quick, unlike, queries, width, off)
             ids[doubtful] = _of_queries(exact, exact, unlike, queries[doubtful], width, 0.0)[0]
         except torch.OutOfMemoryError:  # another task has taken what was free
             if rows == 1:
@@ -47,35 +52,60 @@ def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.
     return found
 
 
-def query_rows(device: torch.device, targets: int) -> int:
-    """Queries of one block, such that its similarities with the targets fit."""
+def rounding(exact: torch.Tensor) -> float:
+    """By how much a float16 product of such vectors is off at most."""
+    return ROUNDING_OF_PRODUCT + min(ROUNDING, ROUNDING_OF_LARGEST * float(exact.abs().max()))
+
+
+def query_rows(device: torch.device, bytes_a_query: int) -> int:
+    """Queries of one block, such that what is computed for them fits."""
     free = torch.cuda.mem_get_info(device)[0] * MEMORY_SHARE if device.type == "cuda" else CPU_BYTES
-    return max(1, min(16_384, int(free // (BYTES_A_PAIR * max(1, targets)))))
+    return max(1, min(MOST_QUERIES, int(free // bytes_a_query)))
 
 
 def _of_queries(
-    exact: torch.Tensor, quick: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor, width: int, rounding: float
+    exact: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor | None, queries: torch.Tensor, width: int, off: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(q, width) int32 nearest of the queries, and which rows (q,) products that are off by so much may have kept a better one from."""
-    best = torch.full((len(queries), 0), -torch.inf, device=quick.device)
-    ids = torch.empty((len(queries), 0), dtype=torch.int64, device=quick.device)
-    for start in range(0, len(quick), TARGET_ROWS):
-        similarities = _products(quick[queries], quick[start : start + TARGET_ROWS])
-        similarities.masked_fill_(labels[queries, None] == labels[None, start : start + TARGET_ROWS], -torch.inf)
-        values, places = similarities.topk(min(width + SPARE, similarities.shape[1]), dim=1)
-        best, ids = torch.cat([best, values], dim=1), torch.cat([ids, places + start], dim=1)
-        best, order = best.topk(min(width + SPARE, best.shape[1]), dim=1)
-        ids = ids.gather(1, order)
-    again = torch.stack([(exact[queries] * exact[column]).sum(dim=1) for column in ids.T], dim=1)
+    """(q, width) int32 nearest of the queries, and which rows (q,) products that are off by so much may have kept a better one from.
+
+    targets: `exact` in the precision of the products, and any rows of padding after it."""
+    products = _products(targets[queries], targets)
+    products[:, len(exact) :] = -torch.inf
+    if labels is None:
+        products.scatter_(1, queries[:, None], -torch.inf)
+    else:
+        products[:, : len(exact)].masked_fill_(labels[queries, None] == labels, -torch.inf)
+    best, ids = top(products, min(width + SPARE, len(exact)))
+    ids.clamp_(max=len(exact) - 1)  # of padding, where there are too few others
+    again = torch.bmm(exact[ids], exact[queries][:, :, None])[:, :, 0]
     again.masked_fill_(best == -torch.inf, -torch.inf)
     values, order = again.topk(min(width, again.shape[1]), dim=1)
     kept = ids.gather(1, order).masked_fill_(values == -torch.inf, -1).int()
-    doubtful = (best[:, -1] + rounding >= values[:, -1]) & (best[:, -1] > -torch.inf)
+    doubtful = (best[:, -1].float() + off >= values[:, -1]) & (best[:, -1] > -torch.inf)
     return torch.nn.functional.pad(kept, (0, width - kept.shape[1]), value=-1), doubtful
 
 
+def top(values: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `width` largest of every row (n, m) and their places, largest first.
+
+    They lie in the `width` groups with the largest maxima: those are found in the same way among fewer, and only their members are looked
+    at. A selection by radix reads every value several times, a maximum once.
+    """
+    rows, count = values.shape
+    if count <= GROUP * width:
+        return values.topk(width, dim=1)
+    if short := -count % GROUP:
+        values = torch.nn.functional.pad(values, (0, short), value=-torch.inf)
+    apart = values.shape[1] // GROUP  # are the members of a group: maxima of rows that lie below each other are read at full speed
+    grouped = values.view(rows, GROUP, apart)
+    groups = top(grouped.amax(dim=1), width)[1]
+    members = grouped.gather(2, groups[:, None, :].expand(-1, GROUP, -1)).flatten(1)
+    best, places = members.topk(width, dim=1)
+    return best, groups.gather(1, places % width) + places // width * apart
+
+
 def _products(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """float32 sums of products of either precision, on every device."""
-    if queries.dtype == torch.bfloat16 and queries.device.type == "cuda":
-        return torch.mm(queries, targets.T, out_dtype=torch.float32)
-    return queries.float() @ targets.float().T
+    """(q, t) in the precision of both, of float32 sums on every device."""
+    if queries.device.type == "cuda":
+        return queries @ targets.T
+    return (queries.float() @ targets.float().T).to(queries.dtype)

@@ -13,7 +13,7 @@ import hashlib
 import importlib.util
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.batch import Batch, rows_of_batches
+from jobs.batch import Batch, batches
 from jobs.errors import ToolchainError
+from jobs.tokens import Reader, reader
 
 if TYPE_CHECKING:
     import torch
@@ -35,12 +36,10 @@ REMEDY = (
     "or leave it out for the built-in one"
 )
 
-UNPADDED = {"text": {"padding": False}, "common": {"return_tensors": None}}  # how the library is asked for each text's own tokens
-TOKENISED_AT_ONCE = 4096  # texts: enough for batches of one length; the next ones are tokenised while these are computed
 # tokens of one forward pass: a CPU wants its hidden states in the cache, but units for bfloat16 are so fast that they want more than those
-# for float32 (with AMX 2,048 tokens are a quarter faster than 512); a GPU wants many
-BATCH_TOKENS = {"cpu": 512, "cuda": 65_536}
-BATCH_TOKENS_OF_HALVES = {"cpu": 2_048, "cuda": 65_536}
+# for float32 (with AMX 2,048 tokens are a quarter faster than 512); a GPU wants many, but among more texts some are much longer than others
+BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}
+BATCH_TOKENS_OF_HALVES = {"cpu": 2_048, "cuda": 16_384}
 HALVES = {"cpu": ("bfloat16",), "cuda": ("float16", "bfloat16")}  # the more exact one first: they are equally fast
 WORTH = 1.25  # times as fast as float32 a half precision has to be: CPUs without instructions for it are ten times slower
 AGREES = 0.999  # least mean cosine with float32: some models overflow float16
@@ -103,11 +102,13 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """`device` as torch names it, `cpu` or `cuda:0`; `precision` of the transformer, `float32` or a half."""
+    """`device` as torch names it, `cpu` or `cuda:0`; `reader` of its tokens, None where it does not read them one by one; `precision` of
+    the transformer, `float32` or a half."""
 
     model: "SentenceTransformer"
     dimension: int
     device: str
+    reader: Reader | None
     precision: str = "float32"
 
     @property
@@ -124,7 +125,7 @@ class Encoder:
 
         from jobs.pool import workers
 
-        if not _reads_tokens(self.model):
+        if self.reader is None:
             return Encoded(self.model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False).reshape(-1, self.dimension))
         most = batch_tokens or (BATCH_TOKENS if self.precision == "float32" else BATCH_TOKENS_OF_HALVES)[self.kind]
 
@@ -140,61 +141,28 @@ class Encoder:
                 torch.cuda.empty_cache()
             return np.concatenate([computed(half) for half in batch.halves()])
 
+        readers = 1 if self.kind == "cpu" else threads  # a CPU's are at work on the batches
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         tokens = padding = truncated = unknown = 0
         with workers(threads) as at_work:
-            for batch, found in at_work.pool.map(lambda batch: (batch, computed(batch)), self.batches(texts, most)):
+            for batch, found in at_work.pool.map(lambda batch: (batch, computed(batch)), batches(self.reader, texts, most, readers)):
                 vectors[batch.places] = np.where(batch.understood[:, None], found, np.float32(0))
                 tokens += int(batch.lengths.sum())
                 padding += batch.size - int(batch.lengths.sum())
-                truncated += batch.truncated
+                truncated += int(batch.truncated.sum())
                 unknown += int((~batch.understood).sum())
         return Encoded(vectors, tokens, padding, truncated, unknown)
-
-    def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[Batch]:
-        """All texts, by falling length: of characters to begin with, of tokens among those that are tokenised at once."""
-        longest_first = np.argsort([-len(text) for text in texts], kind="stable")
-        limit = self.model.max_seq_length
-        special = set(self.model.tokenizer.all_special_ids)  # that for what is unknown among them
-
-        def known(tokens: list[int]) -> int:
-            return sum(token not in special for token in tokens)
-
-        of_nothing = known(self._read([""])["input_ids"][0])  # tokens of the prompt
-        for start in range(0, len(texts), TOKENISED_AT_ONCE):
-            places = longest_first[start : start + TOKENISED_AT_ONCE]
-            read = self._read([texts[place] for place in places])
-            lists = {name: value for name, value in read.items() if isinstance(value, list)}
-            same = {name: value for name, value in read.items() if name not in lists}
-            lengths = np.fromiter(map(len, lists["input_ids"]), dtype=np.int64, count=len(places))
-            cut = np.array([bool(encoding.overflowing) for encoding in read.encodings]) if read.encodings else lengths == limit
-            understood = np.array([known(tokens) > of_nothing for tokens in lists["input_ids"]])
-            for rows in rows_of_batches(lengths, batch_tokens):
-                features = {name: [value[row] for row in rows] for name, value in lists.items()}
-                yield Batch(places[rows], lengths[rows], understood[rows], int(cut[rows].sum()), features, same)
-
-    def _read(self, texts: list[str]) -> Any:
-        """The library's features of the texts, after the model's prompt if it has one."""
-        prompt = self.model.prompts.get(self.model.default_prompt_name or "")
-        return self.model.preprocess(texts, prompt=prompt, processing_kwargs=UNPADDED)
 
     def vectors_of(self, batch: Batch) -> npt.NDArray[np.float32]:
         """(n, dimension) float32, rows of unit length."""
         import torch
         from sentence_transformers.util import batch_to_device
 
-        padded = self.model.tokenizer.pad(batch.features, return_tensors="pt")
+        features = {name: torch.from_numpy(array) for name, array in batch.features.items()}
         with torch.inference_mode():
-            found = self.model(batch_to_device({**padded, **batch.same}, torch.device(self.device)))["sentence_embedding"]
+            found = self.model(batch_to_device({**features, **batch.reader.same}, torch.device(self.device)))["sentence_embedding"]
             unit = torch.nn.functional.normalize(found[:, : self.dimension].float(), dim=1)
             return np.asarray(unit.cpu().numpy())
-
-
-def _reads_tokens(model: "SentenceTransformer") -> bool:
-    """Whether the library can be asked for the tokens of each text: of a transformer that reads plain text."""
-    from sentence_transformers.base.modules import Transformer
-
-    return isinstance(model[0], Transformer) and "message" not in model[0].modality_config
 
 
 @lru_cache(maxsize=1)
@@ -230,11 +198,12 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
         raise ToolchainError(f"the model in {folder} does not load: {error}", REMEDY) from error
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a batch, which takes ten times as long as computing one
     model.eval()
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise ToolchainError(f"the model in {folder} does not say its dimension", REMEDY)
-    return Encoder(model, dimension, device)
+    return Encoder(model, dimension, device, reader(model))
 
 
 def fastest(exact: Encoder) -> Encoder:
@@ -242,9 +211,11 @@ def fastest(exact: Encoder) -> Encoder:
     else as it is."""
     import torch
 
-    if not _reads_tokens(exact.model):
+    if exact.reader is None:
         return exact
-    probe, longer = (next(exact.batches(texts, 1 << 30)) for texts in (PROBE * PROBE_REPEATS[exact.kind], [" ".join(PROBE * LONGER)]))
+    probe, longer = (
+        next(batches(exact.reader, texts, 1 << 30)) for texts in (PROBE * PROBE_REPEATS[exact.kind], [" ".join(PROBE * LONGER)])
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads that wait for each other on a busy machine would be measured instead
     try:

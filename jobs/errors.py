@@ -22,13 +22,13 @@ class ShelfmatesError(Exception):
 
     @classmethod
     def told_in(cls, text: str) -> "ShelfmatesError | None":
-        """The error that a Python worker's traceback ends with, if it is one of this program's."""
+        """The error that a Python worker's traceback ends with, if it is one of this program's; `text` may hold Java's around it."""
         kinds = {f"{kind.__module__}.{kind.__name__}": kind for kind in cls.__subclasses__()}
         for line in reversed(text.splitlines()):
             name, _, _ = line.partition(": ")
             if name in kinds:
                 found, _, remedy = text[text.rindex(line) + len(name) + 2 :].partition("\n  → ")
-                return kinds[name](found.strip(), remedy.strip().split("\n\n")[0])
+                return kinds[name](found.strip(), remedy.partition("\n")[0])
         return None
 
 

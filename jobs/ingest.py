@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import AnalysisException, PythonException
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
@@ -273,11 +273,10 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     lake.delete(AUDIT_RESULTS, night, old_checks)  # of rows that are not any more
     try:
         lake.replace(RAW_ITEMS, rows, night, empty=True)  # it is not: each part was found to hold rows, and a look would read them again
-    except PythonException as error:
-        _, own, said = str(error).partition("jobs.errors.")
-        if not own:
+    except Exception as error:
+        if (own := ShelfmatesError.told_in(str(error))) is None:
             raise
-        raise TransientError(f"a file that was whole is not any more: {said.strip()}", "run ingest again") from error
+        raise TransientError(f"a file that was whole is not any more: {own.found}", "run ingest again") from error
     finally:
         for table in tables:
             table.values.unpersist()

@@ -138,7 +138,7 @@ def _met(
 
 def precision(on: str | None = None) -> str:
     """Of the products by which a search tells who is near: the one that was measured to be fastest here."""
-    return f"bfloat16 on {on or 'cuda'}" if torch.cuda.is_available() else f"{str(gemm.fastest()).removeprefix('torch.')} on cpu"
+    return f"float16 on {on or 'cuda'}" if torch.cuda.is_available() else f"{str(gemm.fastest()).removeprefix('torch.')} on cpu"
 
 
 def warm_up() -> None:

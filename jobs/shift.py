@@ -116,14 +116,12 @@ def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
 @contextmanager
 def _in_our_words() -> Iterator[None]:
     """An error of ours that a Python worker has raised, or the storage's, instead of Spark's report of it."""
-    from pyspark.errors import PythonException
-
     try:
         yield
     except ShelfmatesError:
         raise
     except Exception as error:
-        own = (ShelfmatesError.told_in(str(error)) if isinstance(error, PythonException) else None) or trouble(error)
+        own = ShelfmatesError.told_in(str(error)) or trouble(error)
         if own is None:
             raise
         raise own from error

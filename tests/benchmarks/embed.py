@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from jobs import encoder, gemm
+from jobs.batch import batches
 from tests.benchmarks import texts as texts_of
 from tests.benchmarks.encoders import SYSTEMS, Encode
 from tests.benchmarks.systems import THREADS, K
@@ -58,7 +59,7 @@ def agreement(vectors: Vectors, reference: Vectors) -> dict[str, float]:
 
 def compare(encoders: dict[str, Encode], data: str, items: int, repeats: int) -> list[dict[str, Any]]:
     texts = texts_of.MIXES[data](items)
-    tokens = sum(int(batch.lengths.sum()) for batch in encoder.load(encoder.folder_of(None)).batches(texts, 1))
+    tokens = sum(int(batch.lengths.sum()) for batch in batches(encoder.load(encoder.folder_of(None)).reader, texts, 1))
     for encode in encoders.values():
         encode(sorted(texts, key=len)[:WARM_UP_ITEMS])
     seconds: dict[str, list[float]] = {system: [] for system in encoders}

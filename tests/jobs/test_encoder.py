@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs import encoder
+from jobs import batch, encoder
 from jobs.errors import ToolchainError
 from tests import tiny_encoder
 
@@ -118,10 +118,10 @@ def test_neither_batches_nor_threads_change_a_vector(tiny_model: Path, batch_tok
 
 
 def test_more_texts_than_are_tokenised_at_once(tiny_model: Path) -> None:
-    texts = [f"shoe {n}" for n in range(encoder.TOKENISED_AT_ONCE + 10)]
+    texts = [f"shoe {n}" for n in range(batch.TOKENISED_AT_ONCE + 10)]
     tiny = encoder.in_float32(tiny_model)
     found = tiny.encode(texts, threads=2).vectors
-    some = [0, 77, encoder.TOKENISED_AT_ONCE + 9]
+    some = [0, 77, batch.TOKENISED_AT_ONCE + 9]
     np.testing.assert_allclose(found[some], tiny.encode([texts[i] for i in some]).vectors, atol=1e-5)
 
 

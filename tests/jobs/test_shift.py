@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobs import shift
-from jobs.errors import ContractError
+from jobs.errors import ContractError, ShelfmatesError
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
@@ -23,6 +23,16 @@ def entry(lake: Lake) -> shift.Entry:
     for table in (RAW_ITEMS, AUDIT_RESULTS, RUNS):
         lake.create(table)
     return shift.Entry("validate", datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    "wrapped", ["{}", "An error occurred\n\nJVM stacktrace:\nCaused by: [PYTHON_EXCEPTION] Traceback:\n{}\n SQLSTATE: 38000\n\tat org"]
+)
+def test_an_error_of_ours_is_found_in_javas_words_around_it(wrapped: str) -> None:
+    found = ShelfmatesError.told_in(wrapped.format('  File "x.py", line 1\njobs.errors.ContractError: a thing: is\nwrong\n  → mend it'))
+    assert isinstance(found, ContractError)
+    assert (found.found, found.remedy) == ("a thing: is\nwrong", "mend it")
+    assert ShelfmatesError.told_in("ValueError: of another kind") is None
 
 
 def test_an_error_of_ours_in_a_python_worker_is_told_as_ours(
