@@ -2,56 +2,38 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from jobs.tokens import Reader
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
-
+from jobs.tokens import Reader, Tokens
 
 TOKENISED_AT_ONCE = 4096  # texts: enough for batches of one length; the next ones are tokenised while these are computed
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts that are computed at once: their `places` among all texts, the `lengths` of their tokens, whether any token of theirs is
-    `understood`, which were `truncated`, and the tokens themselves, an `encoding` each."""
+    """Texts that are computed at once: their `places` (n,) among all texts, and their `rows` (n,) among the tokens that were read with
+    theirs."""
 
-    reader: Reader
     places: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
-    understood: npt.NDArray[np.bool_]
-    truncated: npt.NDArray[np.bool_]
-    encodings: "Sequence[Encoding]"
+    tokens: Tokens
+    rows: npt.NDArray[np.int64]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(n,), in tokens."""
+        return self.tokens.lengths[self.rows]
 
     @property
     def size(self) -> int:
         """Tokens, with those that fill it up."""
-        return len(self.lengths) * int(self.lengths.max())
-
-    @property
-    def features(self) -> dict[str, npt.NDArray[np.int64]]:
-        """(n, longest) of each name that the model asks for."""
-        return self.reader.features(self.encodings, self.lengths)
+        return len(self.rows) * int(self.lengths.max())
 
     def halves(self) -> "list[Batch]":
-        middle = len(self.places) // 2
-        return [
-            replace(
-                self,
-                places=self.places[half],
-                lengths=self.lengths[half],
-                understood=self.understood[half],
-                truncated=self.truncated[half],
-                encodings=self.encodings[half],
-            )
-            for half in (slice(middle), slice(middle, None))
-        ]
+        middle = len(self.rows) // 2
+        return [Batch(self.places[half], self.tokens, self.rows[half]) for half in (slice(middle), slice(middle, None))]
 
 
 def batches(reader: Reader, texts: Sequence[str], batch_tokens: int, threads: int = 1) -> Iterator[Batch]:
@@ -60,12 +42,9 @@ def batches(reader: Reader, texts: Sequence[str], batch_tokens: int, threads: in
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(texts), TOKENISED_AT_ONCE):
             places = longest_first[start : start + TOKENISED_AT_ONCE]
-            encodings = reader.read([texts[place] for place in places], pool, threads)
-            lengths = np.fromiter(map(len, encodings), dtype=np.int64, count=len(places))
-            cut = np.fromiter((bool(encoding.overflowing) for encoding in encodings), dtype=np.bool_, count=len(places))
-            understood = reader.known(encodings, lengths) > reader.of_nothing
-            for rows in rows_of_batches(lengths, batch_tokens):
-                yield Batch(reader, places[rows], lengths[rows], understood[rows], cut[rows], [encodings[row] for row in rows])
+            tokens = reader.read([texts[place] for place in places], pool, threads)
+            for rows in rows_of_batches(tokens.lengths, batch_tokens):
+                yield Batch(places[rows], tokens, rows)
 
 
 def rows_of_batches(lengths: npt.NDArray[np.int64], batch_tokens: int) -> Iterator[npt.NDArray[np.int64]]:

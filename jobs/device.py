@@ -9,10 +9,11 @@ import torch
 
 MEMORY_SHARE = 0.5  # of what is free on the device, for one block of similarities and what top-k makes of it
 CPU_BYTES = 2**28  # of one block where there is no device to ask
-BYTES_A_PAIR = 8  # a query and a vector: of float32 products, or of float16 ones, their labels' comparison and their groups' largest
+BYTES_A_PAIR = 12  # a query and a vector: of float32 products, their copy in whole groups, and the groups' largest; of float16 ones less
 MOST_QUERIES = 16_384
 SPARE = 16  # candidates beyond those asked for, which float16 products may have put in another order
-GROUP, ALIGNED = 32, 8  # products of which the largest is looked at first; these are read in so many at once
+GROUP = 32  # products of which the largest is looked at first
+ALIGNED = 8  # float16 numbers that a GPU reads at once, if they begin at a multiple of as many
 ROUNDING = 2**-10  # a product of unit vectors that are rounded to float16 is off by two half steps of 2^-10 at most
 ROUNDING_OF_LARGEST = 0.00176  # ... or six standard deviations: of each component's error, 0.42 · 2^-11 of it, times √2
 ROUNDING_OF_PRODUCT = 2**-11  # and by half a step once more, being itself a float16 of about 1 at most
@@ -31,7 +32,7 @@ def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.
     if not len(vectors):
         return found
     exact = torch.from_numpy(vectors).to(device)
-    quick = torch.nn.functional.pad(exact.half(), (0, 0, 0, -len(exact) % (GROUP * ALIGNED)))  # no products are copied to make groups
+    quick = torch.nn.functional.pad(exact.half(), (0, 0, 0, -len(exact) % (GROUP * ALIGNED)))  # these make whole groups
     unlike = torch.from_numpy(labels).to(device) if len(labels) else None
     rows = query_rows(device, BYTES_A_PAIR * len(quick) + 4 * exact.shape[1] * (width + SPARE))
     off = rounding(exact)
@@ -53,7 +54,7 @@ def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.
 
 
 def rounding(exact: torch.Tensor) -> float:
-    """By how much a float16 product of such vectors is off at most."""
+    """By how much a float16 product of such vectors is off: hardly ever by more where their numbers are small, never where one is large."""
     return ROUNDING_OF_PRODUCT + min(ROUNDING, ROUNDING_OF_LARGEST * float(exact.abs().max()))
 
 
@@ -98,7 +99,7 @@ def top(values: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         values = torch.nn.functional.pad(values, (0, short), value=-torch.inf)
     apart = values.shape[1] // GROUP  # are the members of a group: maxima of rows that lie below each other are read at full speed
     grouped = values.view(rows, GROUP, apart)
-    groups = top(grouped.amax(dim=1), width)[1]
+    groups = top(grouped.amax(dim=1), width)[1].clamp_(max=apart - 1)  # where fewer groups hold anything, the others are padding
     members = grouped.gather(2, groups[:, None, :].expand(-1, GROUP, -1)).flatten(1)
     best, places = members.topk(width, dim=1)
     return best, groups.gather(1, places % width) + places // width * apart

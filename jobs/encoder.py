@@ -146,11 +146,11 @@ class Encoder:
         tokens = padding = truncated = unknown = 0
         with workers(threads) as at_work:
             for batch, found in at_work.pool.map(lambda batch: (batch, computed(batch)), batches(self.reader, texts, most, readers)):
-                vectors[batch.places] = np.where(batch.understood[:, None], found, np.float32(0))
+                vectors[batch.places] = np.where(batch.tokens.understood[batch.rows, None], found, np.float32(0))
                 tokens += int(batch.lengths.sum())
                 padding += batch.size - int(batch.lengths.sum())
-                truncated += int(batch.truncated.sum())
-                unknown += int((~batch.understood).sum())
+                truncated += int(batch.tokens.truncated[batch.rows].sum())
+                unknown += int((~batch.tokens.understood[batch.rows]).sum())
         return Encoded(vectors, tokens, padding, truncated, unknown)
 
     def vectors_of(self, batch: Batch) -> npt.NDArray[np.float32]:
@@ -158,9 +158,9 @@ class Encoder:
         import torch
         from sentence_transformers.util import batch_to_device
 
-        features = {name: torch.from_numpy(array) for name, array in batch.features.items()}
+        features = {name: torch.from_numpy(array) for name, array in batch.tokens.padded(batch.rows).items()}
         with torch.inference_mode():
-            found = self.model(batch_to_device({**features, **batch.reader.same}, torch.device(self.device)))["sentence_embedding"]
+            found = self.model(batch_to_device({**features, **batch.tokens.reader.same}, torch.device(self.device)))["sentence_embedding"]
             unit = torch.nn.functional.normalize(found[:, : self.dimension].float(), dim=1)
             return np.asarray(unit.cpu().numpy())
 
@@ -192,6 +192,7 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
     how = {"use_safetensors": True, "dtype": torch.float32}
     try:
         model = SentenceTransformer(str(folder), device=device, trust_remote_code=False, model_kwargs=how, local_files_only=True)
+        of_tokens = reader(model)
     except SafetensorError as error:
         raise ToolchainError(
             f"the model in {folder} does not load, its weights are damaged: {error}", "copy or save the folder again, and run embed"
@@ -203,7 +204,7 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise ToolchainError(f"the model in {folder} does not say its dimension", REMEDY)
-    return Encoder(model, dimension, device, reader(model))
+    return Encoder(model, dimension, device, of_tokens)
 
 
 def fastest(exact: Encoder) -> Encoder:

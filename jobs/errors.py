@@ -4,6 +4,7 @@ The exit code tells a scheduler what a retry is worth: 75 (EX_TEMPFAIL) may pass
 again.
 """
 
+from collections.abc import Iterator
 from typing import Self
 
 
@@ -21,9 +22,15 @@ class ShelfmatesError(Exception):
         return f"{self.found}\n  → {self.remedy}"
 
     @classmethod
+    def _kinds(cls) -> Iterator[type["ShelfmatesError"]]:
+        for kind in cls.__subclasses__():
+            yield kind
+            yield from kind._kinds()
+
+    @classmethod
     def told_in(cls, text: str) -> "ShelfmatesError | None":
         """The error that a Python worker's traceback ends with, if it is one of this program's; `text` may hold Java's around it."""
-        kinds = {f"{kind.__module__}.{kind.__name__}": kind for kind in cls.__subclasses__()}
+        kinds = {f"{kind.__module__}.{kind.__name__}": kind for kind in cls._kinds()}
         for line in reversed(text.splitlines()):
             name, _, _ = line.partition(": ")
             if name in kinds:

@@ -274,7 +274,8 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     try:
         lake.replace(RAW_ITEMS, rows, night, empty=True)  # it is not: each part was found to hold rows, and a look would read them again
     except Exception as error:
-        if (own := ShelfmatesError.told_in(str(error))) is None:
+        own = ShelfmatesError.told_in(str(error))
+        if not isinstance(own, (SourceError, TransientError)):
             raise
         raise TransientError(f"a file that was whole is not any more: {own.found}", "run ingest again") from error
     finally:

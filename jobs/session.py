@@ -32,7 +32,7 @@ CONF = {
     "spark.databricks.delta.vacuum.logging.enabled": "false",  # two commits a table that change nothing, each seen by those who follow it
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "64",  # a vacuum lists its folders in so many tasks, 10,000 of them
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",  # 3 MB of vectors a batch: steady memory in the Python workers
-    "spark.sql.maxConcurrentOutputFileWriters": "1",  # nearly every task writes one night or source, which needs no sorting by it
+    "spark.sql.maxConcurrentOutputFileWriters": "2",  # nearly every task writes one night, and need not sort its rows by it first
 }
 
 LOCAL_CONF = {

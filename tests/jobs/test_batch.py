@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import batch, encoder
+from tests import tiny_encoder
 
 
 @given(st.lists(st.integers(1, 300), max_size=50))
@@ -26,7 +27,8 @@ def test_every_text_is_in_one_batch_with_its_own_tokens(tiny_model: Path, monkey
     texts = [f"shoe {n} " * (n % 5) for n in range(40)]
     found: dict[int, list[int]] = {}
     for some in batch.batches(reader, texts, 100, threads):
-        for place, tokens, mask in zip(some.places, some.features["input_ids"], some.features["attention_mask"], strict=True):
+        features = some.tokens.padded(some.rows)
+        for place, tokens, mask in zip(some.places, features["input_ids"], features["attention_mask"], strict=True):
             found[int(place)] = tokens[mask == 1].tolist()
             assert (tokens[mask == 0] == reader.filled["input_ids"]).all()
     assert [found[n] for n in range(40)] == [encoding.ids for encoding in reader.tokenizer.encode_batch(texts)]
@@ -37,9 +39,7 @@ def test_halves_hold_what_the_whole_held(tiny_model: Path) -> None:
     assert reader is not None
     (whole,) = batch.batches(reader, ["red shoe", "!", "", "x " * 100], 10_000)
     first, second = whole.halves()
-    assert [len(half.places) for half in (first, second)] == [2, 2]
-    assert [encoding.ids for half in (first, second) for encoding in half.encodings] == [encoding.ids for encoding in whole.encodings]
-    for name in ("places", "lengths", "understood", "truncated"):
-        assert [*getattr(first, name), *getattr(second, name)] == [*getattr(whole, name)]
-    assert whole.truncated.tolist() == [True, False, False, False]
-    assert (first.size, second.size) == (2 * int(first.lengths.max()), 2 * int(second.lengths.max()))
+    assert whole.places.tolist() == [3, 0, 1, 2]
+    assert (first.places.tolist(), second.places.tolist()) == ([3, 0], [1, 2])
+    assert np.array_equal(np.concatenate([first.rows, second.rows]), whole.rows)
+    assert (first.size, second.size) == (2 * tiny_encoder.LIMIT, 2 * 3)

@@ -52,19 +52,36 @@ def test_many_blocks_find_what_one_does(monkeypatch: pytest.MonkeyPatch, labelle
     check(device.search(vectors, 10, labels, CPU), vectors, labels, 10)
 
 
-@given(seed=st.integers(0, 10**6), rows=st.integers(0, 3), count=st.integers(1, 5000), width=st.integers(1, 40))
-def test_the_largest_are_those_of_a_sort(seed: int, rows: int, count: int, width: int) -> None:
+@given(
+    seed=st.integers(0, 10**6),
+    rows=st.integers(0, 3),
+    count=st.integers(1, 5000),
+    width=st.integers(1, 40),
+    absent=st.sampled_from([0.0, 0.01, 0.999, 1.0]),
+)
+def test_the_largest_are_those_of_a_sort(seed: int, rows: int, count: int, width: int, absent: float) -> None:
     """In one level of groups or in several, in whole ones or not, with many that are equal and such as are not to be found."""
-    values = torch.from_numpy(np.random.default_rng(seed).integers(-1, 200, size=(rows, count)).astype(np.float32))
-    values[values < 0] = -torch.inf
+    random = np.random.default_rng(seed)
+    values = torch.from_numpy(random.integers(200, size=(rows, count)).astype(np.float32))
+    values[torch.from_numpy(random.random((rows, count)) < absent)] = -torch.inf
     best, places = device.top(values, min(width, count))
     assert torch.equal(best, values.sort(dim=1, descending=True).values[:, : min(width, count)])
     found = best > -torch.inf
     assert torch.equal(values.gather(1, places.where(found, 0))[found], best[found])
     assert all(len(set(row.tolist())) == len(row) for row in (places[n][found[n]] for n in range(rows)))
+    assert ((places >= 0) & (places < values.shape[1] + device.GROUP)).all()
 
 
-def test_a_group_nearer_to_each_other_than_bfloat16_can_tell() -> None:
+@pytest.mark.parametrize("labels", [2, 3000])
+def test_groups_of_groups(monkeypatch: pytest.MonkeyPatch, labels: int) -> None:
+    """Among few others of another label, and among many."""
+    monkeypatch.setattr(device, "GROUP", 4)
+    monkeypatch.setattr(device, "SPARE", 3)
+    vectors, of = unit(1500, 16, 5), np.minimum(np.arange(1500), labels - 1).astype(np.int32)
+    check(device.search(vectors, 5, of, CPU), vectors, of, 5)
+
+
+def test_a_group_nearer_to_each_other_than_float16_can_tell() -> None:
     """Variants of one product: hundreds of names that differ in a size or a colour."""
     vectors = unit(1, 64, 2) + 0.05 * unit(400, 64, 3)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -92,7 +109,8 @@ def test_a_block_for_which_the_memory_is_lacking_is_halved(monkeypatch: pytest.M
 def test_what_is_off_by_rounding_is_within_its_bound() -> None:
     """Products of a few large numbers are off by more than those of many small ones."""
     for dimension in (2, 8, 384):
-        vectors = torch.from_numpy(unit(2000, dimension, dimension))
+        signs = np.sign(unit(50, dimension, 1)) / np.sqrt(np.float32(dimension))  # every number is off alike
+        vectors = torch.from_numpy(np.concatenate([unit(2000, dimension, dimension), signs.astype(np.float32)]))
         off = (device._products(vectors.half(), vectors.half()).double() - vectors.double() @ vectors.double().T).abs().max()
         assert off <= device.rounding(vectors)
 
