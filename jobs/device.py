@@ -31,24 +31,28 @@ def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.
     found = np.full((len(vectors), width), -1, dtype=np.int32)
     if not len(vectors):
         return found
-    exact = torch.from_numpy(vectors).to(device)
+    exact, order, firsts = torch.from_numpy(vectors).to(device), np.arange(len(vectors)), None
+    if len(labels):  # those of one label lie together, and are passed over as one part of a row of products
+        order = np.argsort(labels, kind="stable")
+        exact = exact[torch.from_numpy(order).to(device)]
+        firsts = torch.from_numpy(np.flatnonzero(np.diff(labels[order], prepend=-1, append=-1))).to(device)
     quick = torch.nn.functional.pad(exact.half(), (0, 0, 0, -len(exact) % (GROUP * ALIGNED)))  # these make whole groups
-    unlike = torch.from_numpy(labels).to(device) if len(labels) else None
     rows = query_rows(device, BYTES_A_PAIR * len(quick) + 4 * exact.shape[1] * (width + SPARE))
     off = rounding(exact)
     start = 0
     while start < len(vectors):
         queries = torch.arange(start, min(len(vectors), start + rows), device=device)
         try:
-            ids, doubtful = _of_queries(exact, quick, unlike, queries, width, off)
-            ids[doubtful] = _of_queries(exact, exact, unlike, queries[doubtful], width, 0.0)[0]
+            ids, doubtful = _of_queries(exact, quick, firsts, queries, width, off)
+            ids[doubtful] = _of_queries(exact, exact, firsts, queries[doubtful], width, 0.0)[0]
         except torch.OutOfMemoryError:  # another task has taken what was free
             if rows == 1:
                 raise
             rows //= 2
             torch.cuda.empty_cache()
             continue
-        found[start : start + len(queries)] = ids.cpu().numpy()
+        places = ids.cpu().numpy()
+        found[order[start : start + len(queries)]] = np.where(places < 0, -1, order[places])
         start += len(queries)
     return found
 
@@ -65,18 +69,21 @@ def query_rows(device: torch.device, bytes_a_query: int) -> int:
 
 
 def _of_queries(
-    exact: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor | None, queries: torch.Tensor, width: int, off: float
+    exact: torch.Tensor, targets: torch.Tensor, firsts: torch.Tensor | None, queries: torch.Tensor, width: int, off: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(q, width) int32 nearest of the queries, and which rows (q,) products that are off by so much may have kept a better one from.
 
-    targets: `exact` in the precision of the products, and any rows of padding after it."""
-    products = _products(targets[queries], targets)
-    products[:, len(exact) :] = -torch.inf
-    if labels is None:
-        products.scatter_(1, queries[:, None], -torch.inf)
+    targets: `exact` in the precision of the products, and any rows of padding after it. firsts: where the rows of each label begin, and
+    where those of the last one end. queries: in ascending order."""
+    similar = products(targets[queries], targets)
+    similar[:, len(exact) :] = -torch.inf
+    if firsts is None:
+        similar.scatter_(1, queries[:, None], -torch.inf)
     else:
-        products[:, : len(exact)].masked_fill_(labels[queries, None] == labels, -torch.inf)
-    best, ids = top(products, min(width + SPARE, len(exact)))
+        begins = torch.searchsorted(queries, firsts)
+        for label in begins.diff().nonzero().flatten().tolist():
+            similar[begins[label] : begins[label + 1], firsts[label] : firsts[label + 1]] = -torch.inf
+    best, ids = top(similar, min(width + SPARE, len(exact)))
     ids.clamp_(max=len(exact) - 1)  # of padding, where there are too few others
     again = torch.bmm(exact[ids], exact[queries][:, :, None])[:, :, 0]
     again.masked_fill_(best == -torch.inf, -torch.inf)
@@ -105,7 +112,7 @@ def top(values: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     return best, groups.gather(1, places % width) + places // width * apart
 
 
-def _products(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def products(queries: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """(q, t) in the precision of both, of float32 sums on every device."""
     if queries.device.type == "cuda":
         return queries @ targets.T

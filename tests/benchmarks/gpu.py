@@ -94,7 +94,7 @@ def off(vectors: npt.NDArray[np.float32]) -> tuple[float, float]:
     most = 0.0
     for queries in (1, 16, 300, 4096):
         some = exact[:queries]
-        found = device._products(some.half(), exact.half())
+        found = device.products(some.half(), exact.half())
         most = max(most, float((found.double() - some.double() @ exact.double().T).abs().max()))
     return most, device.rounding(exact)
 
@@ -128,13 +128,12 @@ def searches(rows: int, repeats: int, peak_rate: float) -> list[dict[str, Any]]:
     return found
 
 
-def large(folder: Path) -> Path:
-    """An encoder of BERT-base's size, 110 M parameters, with random weights and the tokenizer of the folder's."""
+def large(folder: Path, made: Path) -> Path:
+    """An encoder of BERT-base's size, 110 M parameters, with random weights and the folder's tokenizer, in a folder under `made`."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer import modules
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    made = Path(tempfile.mkdtemp(prefix="shelfmates-bench-"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.save_pretrained(made / "words")
     torch.manual_seed(0)
@@ -147,14 +146,14 @@ def large(folder: Path) -> Path:
 def operations(model: Any, ready: list[Batch]) -> float:
     """Of a transformer on these batches, padding left out: two a token for each weight of a layer's matrices, and its attention's."""
     size, layers = model.config.hidden_size, model.config.num_hidden_layers
-    weights = sum(weight.numel() for name, weight in model.encoder.named_parameters() if weight.dim() == 2)
+    weights = sum(weight.numel() for weight in model.encoder.parameters() if weight.dim() == 2)
     lengths = np.concatenate([batch.lengths for batch in ready]).astype(np.float64)
     return float((2 * weights * lengths + 4 * layers * size * lengths**2).sum())
 
 
-def encoders(folder: Path, mixes: dict[str, list[str]], threads: int, repeats: int, peak_rate: float) -> list[dict[str, Any]]:
+def encoders(folders: dict[str, Path], mixes: dict[str, list[str]], threads: int, repeats: int, peak_rate: float) -> list[dict[str, Any]]:
     rows = []
-    for name, where in (("MiniLM", folder), ("BERT-base", large(folder))):
+    for name, where in folders.items():
         loaded = encoder.load(where)
         for data, texts in mixes.items():
             warm_up, measured = texts[::WARM_UP], [text for n, text in enumerate(texts) if n % WARM_UP]
@@ -213,7 +212,9 @@ def main() -> None:
     if asked.only != "search":
         folder = asked.model or encoder.folder_of(None)
         mixes = {name: mix(asked.items) for name, mix in MIXES.items()}
-        rows += encoders(folder, mixes, asked.threads, asked.repeats, rate)
+        with tempfile.TemporaryDirectory(prefix="shelfmates-bench-") as made:
+            folders = {"MiniLM": folder, "BERT-base": large(folder, Path(made))}
+            rows += encoders(folders, mixes, asked.threads, asked.repeats, rate)
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "gpu.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
 

@@ -111,7 +111,7 @@ def test_what_is_off_by_rounding_is_within_its_bound() -> None:
     for dimension in (2, 8, 384):
         signs = np.sign(unit(50, dimension, 1)) / np.sqrt(np.float32(dimension))  # every number is off alike
         vectors = torch.from_numpy(np.concatenate([unit(2000, dimension, dimension), signs.astype(np.float32)]))
-        off = (device._products(vectors.half(), vectors.half()).double() - vectors.double() @ vectors.double().T).abs().max()
+        off = (device.products(vectors.half(), vectors.half()).double() - vectors.double() @ vectors.double().T).abs().max()
         assert off <= device.rounding(vectors)
 
 
