@@ -17,17 +17,19 @@ def evaluate(settings: Settings, truth: Path, ks: Sequence[int], night: date | N
     """A line per k: the share of true pairs whose match_id is among the k nearest published neighbours of query_id.
 
     A pair whose query is not in the night (quarantined, say) counts as missed, and is told. Raises SettingsError for a night that is not
-    published, ContractError where none is.
+    published and a k beyond its ranks, ContractError where none is published.
     """
-    too_far = [k for k in ks if not 1 <= k <= settings.neighbours.k]
-    if too_far:
-        raise SettingsError(
-            f"--k {too_far[0]}: {settings.neighbours.k} neighbours are published", "ask for 1 to neighbours.k, or publish more"
-        )
+    if min(ks) < 1:
+        raise SettingsError(f"--k {min(ks)}: k must be at least 1", "write it like 1,5,10")
     pairs = read_pairs(truth)
     connection = connect(settings)
     published = [row[0] for row in rows(connection, "SELECT DISTINCT snapshot_date FROM neighbours ORDER BY 1")]
     night = _among(published, night, settings.lake.root)
+    ((last,),) = rows(connection, "SELECT max(rank) FROM neighbours WHERE snapshot_date = $1", night)
+    if too_far := [k for k in ks if k > last]:
+        raise SettingsError(
+            f"--k {too_far[0]}: the lists of {night} end at rank {last}", f"ask for 1 to {last}, or publish more with neighbours.k"
+        )
     connection.execute("CREATE TABLE truth (query_id VARCHAR, match_id VARCHAR)")
     connection.executemany("INSERT INTO truth VALUES (?, ?)", pairs)
     query = """

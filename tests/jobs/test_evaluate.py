@@ -94,9 +94,15 @@ def test_a_lake_that_lacks_the_table_is_told(lake: Lake, settings: Settings, tru
         evaluate(settings, truth("ab"), [1])
 
 
-def test_more_neighbours_than_are_published(published: Lake, settings: Settings, truth: Callable[..., Path]) -> None:
-    with pytest.raises(SettingsError, match="--k 4: 3 neighbours are published"):
-        evaluate(settings, truth("ab"), [1, 4])
+def test_k_is_held_against_the_ranks_of_the_night(
+    published: Lake, settings_of: Callable[[str], Settings], truth: Callable[..., Path], night: Night
+) -> None:
+    settings = settings_of(MINIMAL + '[lake]\nroot = "lake"\n[neighbours]\nk = 1\n')  # set since
+    assert "recall@3   1.0000" in evaluate(settings, truth("ab"), [3], night.date)
+    with pytest.raises(SettingsError, match=r"--k 4: the lists of 2026-01-05 end at rank 3\n  → ask for 1 to 3"):
+        evaluate(settings, truth("ab"), [1, 4], night.date)
+    with pytest.raises(SettingsError, match=r"--k 0: k must be at least 1"):
+        evaluate(settings, truth("ab"), [0, 1], night.date)
 
 
 @pytest.mark.parametrize(
