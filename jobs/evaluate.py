@@ -4,20 +4,27 @@ import csv
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.errors import ContractError, SettingsError, SourceError
 from jobs.settings import Settings
 from jobs.sql import connect, rows
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
 COLUMNS = ["query_id", "match_id"]
 SHOWN = 5  # nights in an error
+# clean_items forgets a night before neighbours does
+PRESENT = """
+    SELECT item_id FROM clean_items WHERE snapshot_date = $1 UNION SELECT item_id FROM neighbours WHERE snapshot_date = $1"""
 
 
 def evaluate(settings: Settings, truth: Path, ks: Sequence[int], night: date | None = None) -> str:
     """A line per k: the share of true pairs whose match_id is among the k nearest published neighbours of query_id.
 
-    A pair whose query is not in the night (quarantined, say) counts as missed, and is told. Raises SettingsError for a night that is not
-    published and a k beyond its ranks, ContractError where none is published.
+    A pair whose query or match is not in the night (quarantined, say) counts as missed, and is told. Raises SettingsError for a night that
+    is not published and a k beyond its ranks, ContractError where none is published, SourceError where the night knows no pair.
     """
     if min(ks) < 1:
         raise SettingsError(f"--k {min(ks)}: k must be at least 1", "write it like 1,5,10")
@@ -32,17 +39,22 @@ def evaluate(settings: Settings, truth: Path, ks: Sequence[int], night: date | N
         )
     connection.execute("CREATE TABLE truth (query_id VARCHAR, match_id VARCHAR)")
     connection.executemany("INSERT INTO truth VALUES (?, ?)", pairs)
-    query = """
-        SELECT n.rank, t.query_id IN (SELECT item_id FROM clean_items WHERE snapshot_date = $1)
+    query = f"""
+        WITH present AS ({PRESENT})
+        SELECT n.rank, t.query_id IN (FROM present), t.match_id IN (FROM present)
         FROM truth t LEFT JOIN (SELECT * FROM neighbours WHERE snapshot_date = $1) n
           ON n.item_id = t.query_id AND n.neighbour_id = t.match_id"""
     ranks = rows(connection, query, night)
-    absent = sum(not present for _, present in ranks)
-    lines = [
-        f"night {night}, {len(pairs):,} true pairs" + (f", {absent:,} of them with a query that is not in the night" if absent else "")
-    ]
+    if not any(query_present and match_present for _, query_present, match_present in ranks):
+        raise _unknown(connection, truth, night)
+    absent = {
+        "query": sum(not query_present for _, query_present, _ in ranks),
+        "match": sum(not match_present for _, _, match_present in ranks),
+    }
+    told = [f", {count:,} of them with a {side} that is not in the night" for side, count in absent.items() if count]
+    lines = [f"night {night}, {len(pairs):,} true pairs{''.join(told)}"]
     for k in ks:
-        hits = sum(rank is not None and rank <= k for rank, _ in ranks)
+        hits = sum(rank is not None and rank <= k for rank, _, _ in ranks)
         lines.append(f"recall@{k:<3} {hits / len(pairs):.4f}  ({hits:,} of {len(pairs):,})")
     return "\n".join(lines)
 
@@ -60,6 +72,23 @@ def _among(published: list[date], night: date | None, root: str) -> date:
             f"name one that is; the nearest of {len(published)}: {', '.join(map(str, near))}",
         )
     return night
+
+
+def _unknown(connection: "DuckDBPyConnection", truth: Path, night: date) -> SourceError:
+    """The error that shows an id of the file beside one of the night, the same but for its source where there is such."""
+    foreign, own = rows(
+        connection,
+        f"""
+        WITH present AS ({PRESENT}),
+          given AS (SELECT unnest([query_id, match_id]) AS id FROM truth),
+          unknown AS (SELECT max(id) AS id FROM given WHERE id NOT IN (FROM present))
+        SELECT unknown.id, item_id FROM present, unknown ORDER BY ends_with(item_id, ':' || unknown.id) DESC, item_id LIMIT 1""",
+        night,
+    )[0]
+    return SourceError(
+        f"{truth}: the night {night} knows both ids of no pair; the file has {foreign!r}, ids of the night read like {own!r}",
+        "write the ids as the night has them, with several sources <source>:<id>, or name the settings of the lake they are from",
+    )
 
 
 def read_pairs(truth: Path) -> list[tuple[str, str]]:

@@ -30,23 +30,26 @@ def empty(lake: Lake) -> Lake:
 
 @pytest.fixture
 def published(empty: Lake, night: Night) -> Lake:
-    """Two nights: a to d with three neighbours each, in the order of the letters; a night later only a, and only with d."""
-    later = Night(night.date + timedelta(days=1), "later")
-    found = {night: {item: [other for other in "abcd" if other != item] for item in "abcd"}, later: {"a": ["d"]}}
-    for one, neighbours in found.items():
-        items = [clean_item(one, item, f"title {item}") for item in neighbours]
-        pairs = [
-            in_order(
-                NEIGHBOURS,
-                {"snapshot_date": one.date, "item_id": item, "rank": rank, "neighbour_id": other, "similarity": 0.5}
-                | {"parts": {"semantic": 0.5}, "model_id": "tiny", "run_id": one.run_id},
-            )
-            for item, others in neighbours.items()
-            for rank, other in enumerate(others, start=1)
-        ]
-        empty.replace(CLEAN_ITEMS, empty.frame(CLEAN_ITEMS, items), one)
-        empty.replace(NEIGHBOURS, empty.frame(NEIGHBOURS, pairs), one)
+    """Two nights: a to d with three neighbours each, in the order of the letters; a night later only a and d, which have each other."""
+    publish(empty, night, {item: [other for other in "abcd" if other != item] for item in "abcd"})
+    publish(empty, Night(night.date + timedelta(days=1), "later"), {"a": ["d"], "d": ["a"]})
     return empty
+
+
+def publish(lake: Lake, night: Night, found: dict[str, list[str]]) -> None:
+    """A night of the items that are keys, with their neighbours, nearest first."""
+    items = [clean_item(night, item, f"title {item}") for item in found]
+    pairs = [
+        in_order(
+            NEIGHBOURS,
+            {"snapshot_date": night.date, "item_id": item, "rank": rank, "neighbour_id": other, "similarity": 0.5}
+            | {"parts": {"semantic": 0.5}, "model_id": "tiny", "run_id": night.run_id},
+        )
+        for item, others in found.items()
+        for rank, other in enumerate(others, start=1)
+    ]
+    lake.replace(CLEAN_ITEMS, lake.frame(CLEAN_ITEMS, items), night)
+    lake.replace(NEIGHBOURS, lake.frame(NEIGHBOURS, pairs), night)
 
 
 @pytest.fixture
@@ -71,8 +74,34 @@ def test_recall_is_the_share_of_pairs_within_k(published: Lake, settings: Settin
     ]
 
 
+def test_a_match_that_is_not_in_the_night_is_told_too(
+    published: Lake, settings: Settings, truth: Callable[..., Path], night: Night
+) -> None:
+    assert evaluate(settings, truth("ab", "ax", "ay"), [1], night.date).splitlines() == [
+        "night 2026-01-05, 3 true pairs, 2 of them with a match that is not in the night",
+        "recall@1   0.3333  (1 of 3)",
+    ]
+    both = evaluate(settings, truth("ab", "xy"), [1], night.date).splitlines()[0]
+    assert both.endswith("1 of them with a query that is not in the night, 1 of them with a match that is not in the night")
+
+
+def test_a_night_whose_items_are_forgotten_is_measured(
+    published: Lake, settings: Settings, truth: Callable[..., Path], night: Night
+) -> None:
+    published.delete(CLEAN_ITEMS, night, "true")
+    assert evaluate(settings, truth("ab"), [1], night.date).splitlines()[0] == "night 2026-01-05, 1 true pairs"
+
+
+def test_a_truth_of_which_the_night_knows_no_pair(empty: Lake, settings: Settings, truth: Callable[..., Path], night: Night) -> None:
+    publish(empty, night, {"buy:a": ["buy:b"], "buy:b": ["buy:a"]})
+    with pytest.raises(SourceError, match=r"truth\.csv: .* the file has 'b', ids of the night read like 'buy:b'\n.*<source>:<id>"):
+        evaluate(settings, truth("ab"), [1])
+    with pytest.raises(SourceError, match=r"the file has 'x', ids of the night read like 'buy:a'"):
+        evaluate(settings, truth(("buy:a", "x")), [1])
+
+
 def test_the_newest_night_is_the_default(published: Lake, settings: Settings, truth: Callable[..., Path]) -> None:
-    assert evaluate(settings, truth("ad", "ab"), [1]).splitlines() == ["night 2026-01-06, 2 true pairs", "recall@1   0.5000  (1 of 2)"]
+    assert evaluate(settings, truth("ad", "aa"), [1]).splitlines() == ["night 2026-01-06, 2 true pairs", "recall@1   0.5000  (1 of 2)"]
 
 
 def test_a_night_that_is_not_published_is_refused(published: Lake, settings: Settings, truth: Callable[..., Path]) -> None:
