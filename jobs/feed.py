@@ -14,6 +14,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import NamedTuple, TypeVar
 
@@ -61,10 +62,24 @@ class _FaultyFileError(Exception):
 
 def files(name: str, source: Source, date: datetime.date) -> list[str]:
     """Addresses of the source's files of the night, sorted. Raises SourceError if there are none, naming what there is instead."""
-    try:
+    with _readable(name, source):
         found = address.found(source.path, date)
         if not found:
             raise _absent(name, source, date)
+    return found
+
+
+def dates(name: str, source: Source) -> list[datetime.date]:
+    """The dates that the source has files of, sorted; none where its path holds no {date}."""
+    with _readable(name, source):
+        return address.dates(source.path) if address.DATE in source.path else []
+
+
+@contextmanager
+def _readable(name: str, source: Source) -> Iterator[None]:
+    """Raises SourceError where the source's path is no address that can be read, TransientError where the storage does not answer."""
+    try:
+        yield
     except (pa.ArrowInvalid, PermissionError) as error:
         raise _at(
             SourceError, name, source, f"it is no address that can be read: {address.shown(str(error))}", f"mend sources.{name}.path"
@@ -73,7 +88,6 @@ def files(name: str, source: Source, date: datetime.date) -> list[str]:
         raise TransientError(
             f"source {name!r}: {address.shown(source.path)}: {error}", "see that the storage answers, then run it again"
         ) from error
-    return found
 
 
 def _absent(name: str, source: Source, date: datetime.date) -> AbsentError:
