@@ -175,7 +175,7 @@ def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
     generate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where feeds/, truth/ and shelfmates.toml go")
     generate.set_defaults(command=_generate)
     doctor = commands.add_parser(
-        "doctor", parents=[with_settings], help="look at Java, jars, model, GPU, disk and settings, and say what is wrong"
+        "doctor", parents=[with_settings], help="look at Java, jars, model, GPU, disk, settings and feeds, and say what is wrong"
     )
     doctor.set_defaults(command=_doctor)
     setup = commands.add_parser("setup", help="fetch what is missing of Java, the Delta jars and the JVM's class-data archive")

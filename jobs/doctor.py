@@ -1,15 +1,17 @@
 """Looks at everything a night needs, and says what is wrong and what to do about it."""
 
+import datetime
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from jobs import encoder, toolchain
+from jobs import encoder, feed, toolchain
 from jobs import settings as settings_file
 from jobs.address import shown
 from jobs.errors import ShelfmatesError, ToolchainError
-from jobs.settings import Settings
+from jobs.settings import Settings, Source
 from jobs.toolchain import Finding
 
 DISK_MINIMUM = 5e9  # bytes: the lake of a season of small nights, and Spark's shuffles
@@ -29,6 +31,7 @@ def examine(settings: str | None = None) -> list[Finding]:
     findings.append(
         Finding("settings", True, f"{len(loaded.sources)} sources: {', '.join(loaded.sources)}; fingerprint {loaded.fingerprint}")
     )
+    findings += [_finding(f"feed {name}", partial(_feed, name, source)) for name, source in loaded.sources.items()]
     findings.append(_finding("model", lambda: _model(loaded)))
     findings.append(_finding("lake", lambda: _lake(loaded)))
     return findings
@@ -76,6 +79,15 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none; the encoder runs on the CPU"
     return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
+
+
+def _feed(name: str, source: Source) -> str:
+    where = shown(source.path)
+    if source.format not in feed.FORMATS:
+        return f"{where} (looked at when a night reads it)"
+    dates = feed.dates(name, source)
+    files = feed.files(name, source, max(dates, default=datetime.date.today()))
+    return f"{where}: {len(dates):,} dates, the newest {dates[-1]}" if dates else f"{where}: {len(files):,} files"
 
 
 def _model(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from jobs.doctor import examine
 from jobs.toolchain import Finding
 from tests.conftest import MINIMAL
 
-PARTS = ["java", "jars", "archive", "machine", "gpu", "settings", "model", "lake"]
+PARTS = ["java", "jars", "archive", "machine", "gpu", "settings", "feed shop", "model", "lake"]
 Memory = namedtuple("Memory", "total")
 Disk = namedtuple("Disk", "free")
 
@@ -27,6 +27,9 @@ def look(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> E
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(50e9))
     monkeypatch.setattr(toolchain, "files", lambda: tmp_path)
     toolchain.archive_of(toolchain.java()).write_bytes(b"archive")
+    for date in ("2026-01-05", "2026-01-06"):
+        (tmp_path / "feeds" / date).mkdir(parents=True)
+        (tmp_path / "feeds" / date / "shop.csv").write_bytes(b"")
 
     def at(root: str = "lake", model: Path = tiny_model, more: str = "") -> dict[str, Finding]:
         file = tmp_path / "shelfmates.toml"
@@ -41,6 +44,7 @@ def test_all_is_well(look: Examine, tmp_path: Path) -> None:
     assert list(findings) == PARTS
     assert [finding for finding in findings.values() if not finding.ok or finding.remedy] == []
     assert findings["settings"].found.startswith("1 sources: shop; fingerprint ")
+    assert findings["feed shop"].found == f"{tmp_path}/feeds/{{date}}/shop.csv: 2 dates, the newest 2026-01-06"
     assert findings["lake"].found == f"{tmp_path / 'lake'} is writable, 50 GB free"
 
 
@@ -85,8 +89,49 @@ def test_too_little_disk(look: Examine, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_settings_that_cannot_be_read_leave_the_rest_out(look: Examine) -> None:
     findings = look(more="[neighbors]\nk = 1\n")
-    assert list(findings) == PARTS[:6]
+    assert list(findings) == PARTS[: PARTS.index("settings") + 1]
     assert "did you mean 'neighbours'?" in wrong(findings).found
+
+
+def test_a_source_without_a_feed(look: Examine, tmp_path: Path) -> None:
+    (tmp_path / "feeds").rename(tmp_path / "deliveries")
+    found = wrong(look())
+    assert found.name == "feed shop"
+    assert f"source 'shop', file {tmp_path}/feeds/{{date}}/shop.csv: there is no feed of " in found.found
+    assert found.remedy.endswith("or mend sources.shop.path")
+
+
+def test_sources_whose_path_has_no_date(look: Examine, tmp_path: Path) -> None:
+    (tmp_path / "stock.csv").write_bytes(b"")
+    columns = 'columns = { id = "id", title = "title" }'
+    findings = look(
+        more=f"""
+[sources.stock]
+path = "stock.csv"
+{columns}
+[sources.parts]
+path = "stocks.csv"
+{columns}
+[sources.shelf]
+path = "shelf"
+format = "delta"
+{columns}
+[sources.till]
+path = "jdbc:postgresql://host/db?password=dark"
+format = "jdbc"
+table = "items"
+{columns}
+"""
+    )
+    assert findings["feed stock"].found == f"{tmp_path}/stock.csv: 1 files"
+    assert findings["feed shelf"].found == f"{tmp_path}/shelf (looked at when a night reads it)"
+    assert findings["feed till"].found == "jdbc:postgresql://host/db?password=*** (looked at when a night reads it)"
+    assert "there is no such file; its folder holds stock.csv" in wrong(findings).found
+
+
+def test_a_feed_whose_storage_cannot_be_named(look: Examine, tmp_path: Path) -> None:
+    text = (MINIMAL.replace("shop", "far")).replace('"feeds/', '"nowhere://box/feeds/')
+    assert "it is no address that can be read" in wrong(look(more=text)).found
 
 
 def test_a_model_that_is_not_there(look: Examine, tmp_path: Path) -> None:
