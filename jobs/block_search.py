@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
 # nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
-# comparing all signatures.
-BEFORE_SWEEP, ACROSS, ENOUGH = 3, 4, 16
+# comparing all signatures. Where the most were too few as well, all items are compared, which takes five to fifteen times as long.
+BEFORE_SWEEP, ACROSS, FURTHER = 3, 4, (16, 64)
 MOST_CANDIDATES = 1024  # 8 kB an item
 SMALL = 256  # items of a block in which nothing is searched for: all are candidates
 PILOT = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
@@ -48,9 +48,9 @@ class Search:
 
 
 class Effort(NamedTuple):
-    """What finding the neighbours of a block took: rounds of leaves (0 where all was compared with all), signatures that were looked at for
-    each node, their recall on a pilot sample, the precision of their products; whether its lists were carried on, and how many of items
-    that have not changed had to be made anew all the same."""
+    """What finding the neighbours of a block took: rounds of leaves (0 where all was compared with all), candidates of each node (0 where
+    all of a small block were), their recall on a pilot sample, the precision of the signatures' products; whether its lists were carried
+    on, and how many of items that have not changed had to be made anew all the same."""
 
     rounds: int = 0
     candidates: int = 0
@@ -118,11 +118,12 @@ def _near(compared: fusion.Items, labels: Labels | None, search: Search, pool: "
     _, best = fusion.nearest_of(compared, weights, pilot, search.how.k, labels, pool)
     truth = [row[row > -np.inf] - ROUNDING for row in best]
     few = min((BEFORE_SWEEP if labels is None else ACROSS) * kept, max(knn.EXACT_K, kept))
-    for wide in sorted({few, max(few, min(ENOUGH * kept, MOST_CANDIDATES))}):
+    for wide in sorted({few, *(max(few, min(times * kept, MOST_CANDIDATES)) for times in FURTHER)}):
         met = knn.candidates(signatures, wide, **how)
         near = fusion.settled(compared, weights, met.order, met.positions, kept, pool)
         near = fusion.swept(compared, weights, met.order, near, labels, pool)
         recall = measure.mean_recall(list(near.similarities[pilot]), truth, search.how.k)
         if recall >= search.promised:
-            break
-    return near, Effort(met.rounds, wide, recall, precision)
+            return near, Effort(met.rounds, wide, recall, precision)
+    closest, _ = fusion.nearest_of(compared, weights, every, kept + fusion.TIED, labels, pool)
+    return fusion.settled(compared, weights, every, closest, kept, pool), Effort(candidates=len(compared), precision=precision)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import cells, fusion, knn, lexicon, neighbour_list, script, task
+from jobs import block_search, cells, fusion, knn, lexicon, neighbour_list, script, task
 from jobs.block_search import Search
 from jobs.errors import ContractError
 from jobs.pool import workers
@@ -241,7 +241,7 @@ def test_a_large_fused_block_is_found_as_it_is_compared(monkeypatch: pytest.Monk
     assert hits / (best > -np.inf).sum() >= 0.95
 
 
-@pytest.mark.parametrize(("k", "searched"), [(20, [60]), (8, [24, 128])])
+@pytest.mark.parametrize(("k", "searched"), [(20, [60]), (8, [24, 128, 512])])
 def test_candidates_are_searched_for_and_more_of_them_where_they_were_too_few(
     monkeypatch: pytest.MonkeyPatch, k: int, searched: list[int]
 ) -> None:
@@ -257,6 +257,30 @@ def test_candidates_are_searched_for_and_more_of_them_where_they_were_too_few(
     how = search_of(Neighbours(k=k, slack=0), reading=reading, promised=0.5 if k == 20 else 0.999)
     list(task.search_cell(how, Log())(iter(cell)))
     assert asked_for == searched
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_where_candidates_do_not_find_what_is_promised_all_are_compared(monkeypatch: pytest.MonkeyPatch, across: bool) -> None:
+    """By spelling alone, told by sketches of 4 numbers, what is near is hardly among them."""
+    monkeypatch.setattr(fusion, "SKETCHED", 4)
+    monkeypatch.setattr(block_search, "MOST_CANDIDATES", 100)
+    random, count = np.random.default_rng(15), 600
+    titles = [" ".join(f"word{w}" for w in random.integers(0, 400, 4)) for _ in range(count)]
+    sources, ids = [f"shop{n % 2}" for n in range(count)], [f"i{n:04}" for n in range(count)]
+    weights = np.array([0, 1, 0, 0, 0], np.float32)
+    reading = fusion.Reading(weights, lexicon.counted(pa.array(titles)), np.ones(script.CODE_POINTS, np.float32), DIMENSION)
+    vectors, log = families(random)[:count], Log()
+    how = search_of(Neighbours(k=K, slack=2, across="source" if across else None), reading=reading, promised=0.999)
+    cell = batches_of([[name] for name in ids], vectors, texts=titles, source=sources)
+    found = pairs_of(list(task.search_cell(how, log)(iter(cell))), how.kept)
+    labels = np.array([int(source[-1]) for source in sources], np.int32) if across else None
+    with workers(2) as pool:
+        _, best = fusion.nearest_of(fusion.items(vectors, read(titles, titles), reading), weights, np.arange(count), K, labels, pool)
+    for n, name in enumerate(ids):
+        assert [value for *_, value in found[name]][:K] == pytest.approx(best[n], abs=1e-5)
+        assert not across or {sources[int(other[1:])] for _, other, _ in found[name]} == {sources[(n + 1) % 2]}
+    (told,) = log.told
+    assert (told.effort.candidates, told.effort.pilot_recall, told.effort.rounds) == (count, 1.0, 0)
 
 
 @pytest.mark.parametrize("narrowed", [False, True])
