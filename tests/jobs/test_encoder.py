@@ -2,6 +2,7 @@
 that are no models."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,19 @@ def test_a_half_that_disagrees_or_is_no_faster_is_refused(tiny_model: Path, monk
     assert encoder.fastest(crowded) is crowded
     monkeypatch.setattr(encoder, "WORTH", 1e9)
     assert encoder.fastest(exact).precision == "float32"
+
+
+def test_what_else_is_at_work_does_not_decide_the_precision(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU's encoders are measured by the time they compute, not by that they wait."""
+    exact = encoder.in_float32(tiny_model, "cpu")
+    computed = encoder.Encoder.vectors_of
+
+    def waited(self: encoder.Encoder, batch: Any) -> Any:
+        time.sleep(0.2)
+        return computed(self, batch)
+
+    monkeypatch.setattr(encoder.Encoder, "vectors_of", waited)
+    assert encoder._timed(exact, next(batch.batches(exact.reader, ["steel tea pot"], 512)))[1] < 0.2
 
 
 def test_a_model_without_a_transformer(tmp_path: Path) -> None:
