@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobs import settings as settings_file
 from jobs.errors import SettingsError, ShelfmatesError
+from jobs.keyboard import heeded
 from jobs.night import Night, Release
 
 # stage -> what it does, in the order of a night
@@ -38,7 +39,7 @@ examples:
   shelfmates maintain --date 2026-11-22 --settings build/demo/shelfmates.toml
 
 exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 7 the night
-is another's; 75 worth a retry
+is another's; 75 worth a retry; 130 stopped from the keyboard
 """
 
 
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; a ShelfmatesError is told in a few lines and becomes the exit code."""
     given = parser().parse_args(arguments)
     try:
-        given.command(given)
+        with heeded():
+            given.command(given)
     except ShelfmatesError as error:
         print(f"shelfmates: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

@@ -4,7 +4,7 @@ import importlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,6 +14,7 @@ import psutil
 
 from jobs.encoder import folder_of
 from jobs.errors import ConflictError, ShelfmatesError, ToolchainError
+from jobs.keyboard import heeded
 from jobs.night import Counts, Night
 from jobs.settings import Settings
 from jobs.storage import trouble
@@ -22,6 +23,8 @@ from jobs.tables import RUNS
 from jobs.toolchain import java, missing_jars
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from jobs.lake import Lake
 
 FIGURES_LINE = "shelfmates-figures "  # begins the line that carries every figure to a scheduler
@@ -76,15 +79,28 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
         if stages != [MAINTENANCE]:  # which works on no night, and beside all of them
             with _in_our_words():
                 lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
-        for stage in stages:
-            _work_on(stage, lake, settings, night, entries)
-            print(entries[-1].closing_line, flush=True)
+        with heeded(lambda: _stop(spark, settings, night, entries)):
+            for stage in stages:
+                _work_on(stage, lake, settings, night, entries)
+                print(entries[-1].closing_line, flush=True)
     finally:
         with _in_our_words():
             _record(Lake(spark, settings.lake.root), settings, night, entries)  # of a run that was overtaken too
         spark.stop()
     if say_figures:
         print(FIGURES_LINE + json.dumps({entry.stage: entry.figures for entry in entries}), flush=True)
+
+
+def _stop(spark: "SparkSession", settings: Settings, night: Night, entries: list[Entry]) -> None:
+    """Ends what Spark is at, and puts on record where the night was stopped."""
+    from jobs.lake import Lake
+
+    with suppress(Exception):  # the same Ctrl-C may have ended the JVM
+        spark.sparkContext.cancelAllJobs()
+        for entry in entries[-1:]:
+            if entry.outcome == "started":
+                entry.outcome = "stopped from the keyboard"
+        _record(Lake(spark, settings.lake.root), settings, night, entries)
 
 
 def _work_on(stage: str, lake: "Lake", settings: Settings, night: Night, entries: list[Entry]) -> None:

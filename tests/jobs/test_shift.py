@@ -1,13 +1,21 @@
 """What a stage leaves behind when it works and when it fails, whoever raised."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jobs import shift
 from jobs.errors import ContractError, ShelfmatesError
+from jobs.generate import generate
+from jobs.keyboard import STOPPED
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
@@ -51,3 +59,23 @@ def test_an_error_of_ours_in_a_python_worker_is_told_as_ours(
     assert row["seconds"] > 0
     assert row["peak_memory_mb"] > 100
     assert row["versions"]["pyspark"] == spark.version
+
+
+def test_ctrl_c_ends_a_night_in_two_lines(spark: "SparkSession", tiny_model: Path, tmp_path: Path) -> None:
+    """Of a whole process group, as a terminal does: in mid-stage, whatever Spark is at."""
+    generate(tmp_path, 100, 1, date(2026, 11, 20))
+    command = [sys.executable, "-m", "jobs", "run", "--date", "2026-11-20", "--settings", str(tmp_path / "shelfmates.toml")]
+    environment = os.environ | {"SHELFMATES__EMBED__MODEL": str(tiny_model)}
+    with subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as night:
+        assert night.stdout is not None
+        assert night.stderr is not None
+        assert any(line.startswith("ingest: ") for line in night.stdout)
+        time.sleep(0.5)  # in the middle of validate
+        os.killpg(night.pid, signal.SIGINT)
+        said = [line for line in night.stderr.read().splitlines() if line and not line.startswith("WARNING: Using incubator")]
+    assert said == ["shelfmates: stopped from the keyboard", "  → every table is as it was or has all that it was to have; run it again"]
+    assert night.returncode == STOPPED
+    runs = dict(Lake(spark, str(tmp_path / "lake")).read(RUNS).select("stage", "outcome").collect())
+    assert runs == {"prepare": "ok", "ingest": "ok", "validate": "stopped from the keyboard"}
