@@ -15,6 +15,7 @@ import psutil
 from jobs.encoder import folder_of
 from jobs.errors import ConflictError, ShelfmatesError, ToolchainError
 from jobs.keyboard import heeded
+from jobs.lost_worker import lost_worker
 from jobs.night import Counts, Night
 from jobs.settings import Settings
 from jobs.storage import trouble
@@ -131,13 +132,13 @@ def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
 
 @contextmanager
 def _in_our_words() -> Iterator[None]:
-    """An error of ours that a Python worker has raised, or the storage's, instead of Spark's report of it."""
+    """An error of ours that a Python worker has raised, the storage's, or the loss of a worker, instead of Spark's report of it."""
     try:
         yield
     except ShelfmatesError:
         raise
     except Exception as error:
-        own = ShelfmatesError.told_in(str(error)) or trouble(error)
+        own = ShelfmatesError.told_in(str(error)) or trouble(error) or lost_worker(error)
         if own is None:
             raise
         raise own from error

@@ -1,0 +1,32 @@
+"""A Python worker that is killed: worth another try, and said so."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobs.errors import TransientError
+from jobs.lost_worker import lost_worker
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+
+
+def test_a_worker_that_is_killed_is_worth_another_try(spark: "SparkSession") -> None:
+    def killed(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield from batches
+
+    with pytest.raises(Exception, match="Job aborted") as raised:
+        spark.range(1).mapInArrow(killed, "id bigint").collect()
+    error = lost_worker(raised.value)
+    assert isinstance(error, TransientError)
+    assert str(error).startswith("a Python worker of Spark was killed, or crashed; no table holds a part")
+    assert "dmesg" in error.remedy
+
+
+def test_another_failure_is_left_as_it_is() -> None:
+    assert lost_worker(ValueError("a bug")) is None
