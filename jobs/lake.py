@@ -26,6 +26,7 @@ from pyspark.sql.types import StructType
 
 from jobs.errors import ConflictError, ContractError, ToolchainError
 from jobs.night import Night
+from jobs.storage import trouble
 from jobs.tables import Table
 
 CONFLICTS = (  # they have no root of their own
@@ -296,9 +297,9 @@ def check_writable(root: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ToolchainError(
-            f"the lake at {root} cannot be written: {error.strerror}", "give this user write access, or set lake.root"
-        ) from error
+        known = trouble(error)
+        remedy = known.remedy if known else "give this user write access, or set lake.root"
+        raise ToolchainError(f"the lake at {root} cannot be written: {error.strerror}", remedy) from error
 
 
 def among(column: str, values: Iterable[date | str]) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from jobs.errors import ContractError, ShelfmatesError, ToolchainError
-from jobs.lake import Lake
+from jobs.lake import Lake, check_writable
 from jobs.night import Night
 from jobs.storage import trouble
 from jobs.tables import AUDIT_RESULTS
@@ -86,6 +86,10 @@ def test_a_disk_that_is_full_or_frozen(lake: Lake, night: Night, disk: Disk) -> 
     write(lake, night, 5)
     assert str(told(lambda: write(frozen, night, 7))).startswith("the lake cannot be written (Read-only file system)")
     assert lake.read(AUDIT_RESULTS).count() == 5
+    with pytest.raises(
+        ToolchainError, match=r"the lake at \S+ cannot be written: Read-only file system\n  → make the lake's storage writable"
+    ):
+        check_writable(frozen.root)
 
 
 @pytest.mark.parametrize(
