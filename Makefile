@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality kill-test season-test airflow clean
+.PHONY: help setup demo test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality \
+	disk-test kill-test season-test airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -98,6 +99,9 @@ bench-quality: setup ## whether the neighbours are right: known pairs found, by 
 bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DATA, ROWS, SYSTEMS, REPEATS; PLOT=file.png)
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@.venv/bin/python -m tests.benchmarks.neighbours $(OPTIONS)
+
+disk-test: setup ## a lake on disks that fill, that can only be read, and that damage files: what is said, and that nothing is lost
+	@.venv/bin/python -m tests.soak.disks
 
 kill-test: setup ## nights that are killed at random moments and tried again, under a reader's eyes (KILLS)
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.kills $(OPTIONS)
