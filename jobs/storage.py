@@ -9,6 +9,8 @@ from jobs.errors import ContractError, ShelfmatesError, ToolchainError
 
 _UNREADABLE = re.compile(r"\[FAILED_READ_FILE\.(\w+)\] Encountered error while reading file (\S+?)\.?\s")
 
+_UNLIKE_ITS_CHECKSUM = re.compile(r"ChecksumException: Checksum error: (\S+/)(\S+) at \d+ exp")
+
 FULL, FROZEN = "No space left on device", "Read-only file system"  # as the operating system says it, however deep the error lies
 
 
@@ -25,8 +27,16 @@ def trouble(error: Exception) -> ShelfmatesError | None:
         why, file = unreadable.groups()
         found = f"{file} {'is gone' if why == 'FILE_NOT_EXIST' else 'cannot be read: it is damaged'}"
         if "/_delta_log/" in file:
-            remedy = "put this entry of the table's log back from a copy; the newest one can be removed instead, which undoes its commit"
+            name = file.rpartition("/")[2]
+            remedy = (
+                f"put this entry of the table's log back from a copy; the newest one can be removed instead, with .{name}.crc "
+                "beside it if there is one, which undoes its commit"
+            )
         else:
             remedy = "put it back from a copy, or run the night it belongs to again from ingest on, which writes the night's tables anew"
         return ContractError(found, remedy)
+    if unlike := _UNLIKE_ITS_CHECKSUM.search(said):  # Hadoop keeps one beside every file of a local disk, and never looks for strays
+        folder, name = unlike.groups()
+        found = f"{folder}{name} is not what {folder}.{name}.crc was made of"
+        return ContractError(found, f"if {name} was put back or written anew, remove .{name}.crc, which is old; else put back {name}")
     return None

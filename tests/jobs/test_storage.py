@@ -116,5 +116,20 @@ def test_a_file_that_is_damaged(
     assert remedy in error.remedy
 
 
+def test_a_log_entry_is_removed_and_its_checksum_stays(lake: Lake, night: Night, tmp_path: Path) -> None:
+    lake.create(AUDIT_RESULTS)
+    write(lake, night, 1)
+    copy = Lake(lake.spark, str(tmp_path / "copy"))
+    shutil.copytree(lake.root, copy.root)
+    (entry,) = Path(copy.path(AUDIT_RESULTS)).glob("_delta_log/*1.json")
+    entry.unlink()
+    error = told(lambda: write(copy, night, 3))
+    assert isinstance(error, ContractError)
+    assert f"remove .{entry.name}.crc, which is old" in error.remedy
+    entry.with_name(f".{entry.name}.crc").unlink()
+    write(copy, night, 5)
+    assert copy.read(AUDIT_RESULTS).count() == 5
+
+
 def test_another_failure_is_left_as_it_is() -> None:
     assert trouble(ValueError("a bug")) is None

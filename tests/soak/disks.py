@@ -104,6 +104,11 @@ def cases(before: Path, after: Path, growth: int) -> list[Case]:
             lambda disk: remount(disk, ROOMY),
         )
 
+    def remove(disk: Path) -> None:
+        entry = newest_entry(disk, RAW_ITEMS)
+        entry.unlink()
+        entry.with_name(f".{entry.name}.crc").unlink()
+
     def put_back(disk: Path) -> None:
         entry = newest_entry(disk, NEIGHBOURS)
         shutil.copy(before / entry.relative_to(disk / "lake"), entry)
@@ -126,7 +131,7 @@ def cases(before: Path, after: Path, growth: int) -> list[Case]:
             lambda disk: halve(newest_entry(disk, RAW_ITEMS)),
             run,
             (f"/{RAW_ITEMS.name}/_delta_log/", DAMAGED, "can be removed"),
-            lambda disk: newest_entry(disk, RAW_ITEMS).unlink(),
+            remove,
         ),
         Case(
             "half of the newest log entry of neighbours; it is put back from a copy, as the message says",
