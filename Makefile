@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality \
-	disk-test kill-test season-test airflow clean
+	disk-test kill-test scheduled-kill-test season-test airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -33,7 +33,7 @@ export AIRFLOW__API__HOST := 127.0.0.1# not every interface
 export AIRFLOW_CONN_SPARK_DEFAULT ?= {"conn_type": "spark", "host": "local[*]"}
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
 
 setup: $(READY) ## install everything into .venv; instant, and without network, once it is done
 
@@ -105,6 +105,9 @@ disk-test: setup ## a lake on disks that fill, that can only be read, and that d
 
 kill-test: setup ## nights that are killed at random moments and tried again, under a reader's eyes (KILLS)
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.kills $(OPTIONS)
+
+scheduled-kill-test: setup ## a night under a real Airflow whose processes are killed: whether it tries again by itself (APART=1)
+	@.venv/bin/python -m tests.soak.scheduled_kills $(if $(APART),--apart)
 
 season-test: setup ## a season of nights in one process: whether time, files and logs stay as they are (ITEMS, NIGHTS)
 	@.venv/bin/python -m tests.soak.season $(OPTIONS)

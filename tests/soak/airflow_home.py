@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -52,6 +52,19 @@ class Airflow:
         if said.returncode:
             raise AirflowError(f"airflow {' '.join(arguments)} failed:\n{said.stdout[-2000:]}")
 
+    def start(self, component: Sequence[str]) -> None:
+        """Starts one of COMPONENTS; what it says goes to a file of the home."""
+        with (self.home / f"{component[0]}.log").open("ab") as log:
+            subprocess.Popen(
+                [AIRFLOW, *component],
+                cwd=self.home,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # signals of its group are not for the test
+            )
+
     def answer(self, path: str) -> dict[str, Any]:
         """What the REST API says to a GET."""
         with urllib.request.urlopen(f"{self.url}/auth/token") as response:
@@ -77,15 +90,20 @@ class Airflow:
         """Whether a backfill is at work: Airflow takes no other one until the scheduler has noticed that it is done."""
         return any(backfill["completed_at"] is None for backfill in self.answer(f"backfills?dag_id={dag_id}")["backfills"])
 
+    def said(self, task: Mapping[str, Any]) -> list[str]:
+        """The log of a task's newest try, line by line."""
+        folder = self.home / "logs" / f"dag_id={task['dag_id']}" / f"run_id={task['dag_run_id']}" / f"task_id={task['task_id']}"
+        log = folder / f"attempt={task['try_number']}.log"
+        whole = log.read_text(encoding="utf-8").rpartition("\n")[0] if log.is_file() else ""  # a last line may be half written
+        return [str(json.loads(line)["event"]) for line in whole.splitlines()]
+
     def last_words(self, dag_id: str, run: Run) -> str:
         """The end of what every failed task of the run wrote."""
         told = []
         for task in self.tasks(dag_id):
             if (task["dag_run_id"], task["state"]) == (run.run_id, "failed"):
-                folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run.run_id}" / f"task_id={task['task_id']}"
-                log = folder / f"attempt={task['try_number']}.log"
-                lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else ['{"event": "it was never begun"}']
-                told += [f"{run.night} {task['task_id']}:", *(f"  {json.loads(line)['event']}" for line in lines[-LOG_LINES:])]
+                said = self.said(task) or ["it was never begun"]
+                told += [f"{run.night} {task['task_id']}:", *(f"  {line}" for line in said[-LOG_LINES:])]
         return "\n".join(told)
 
 
@@ -100,16 +118,7 @@ def running(home: Path, dag_id: str, further: Mapping[str, str], at_once: int) -
     with ExitStack() as at_end:
         at_end.callback(end_all, home)
         for component in COMPONENTS:
-            log = at_end.enter_context((home / f"{component[0]}.log").open("wb"))
-            subprocess.Popen(
-                [AIRFLOW, *component],
-                cwd=home,
-                env=airflow.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # signals of its group are not for the test
-            )
+            airflow.start(component)
         wait_for_dag(airflow, dag_id)
         airflow.command("dags", "unpause", dag_id)
         yield airflow
