@@ -177,18 +177,21 @@ def ended(airflow: Airflow, run_id: str) -> Run | None:
     return Run(NIGHT, run_id, state) if state in ("success", "failed") else None
 
 
-def wrong_of(airflow: Airflow, run_id: str, kills: Sequence[Kill], first: int, expected: Path, lake: Path) -> list[str]:
-    """What was wrong with a night that was killed so often."""
+def worked(airflow: Airflow, run_id: str, kills: Sequence[Kill], before: int, expected: Path, lake: Path) -> tuple[int, list[str]]:
+    """Through a night: how many kills there have been by its end, and what was wrong with it."""
     airflow.command("dags", "trigger", DAG_ID, "--run-id", run_id, "--conf", json.dumps({"date": str(NIGHT)}))
+    done = before
     try:
-        for number, kill in enumerate(kills, first):
-            print(f"kill {number}: {outcome(airflow, run_id, kill)}", flush=True)
+        for kill in kills:
+            print(f"kill {done + 1}: {outcome(airflow, run_id, kill)}", flush=True)
+            done += 1
         run = until("the night", lambda: ended(airflow, run_id))
     except AirflowError as error:
-        return [str(error)]
+        return done, [str(error)]
     left = found(airflow)
     wrong = [f"{kind} {process.pid} is left" for kind in ("jvm", "driver", "worker") for process in left[kind]]
-    return [*wrong, *(faults(expected, lake) if run.state == "success" else [f"the night failed: {airflow.last_words(DAG_ID, run)}"])]
+    wrong += faults(expected, lake) if run.state == "success" else [f"the night failed: {airflow.last_words(DAG_ID, run)}"]
+    return done, wrong
 
 
 def soak(folder: Path, nights: Sequence[Sequence[Kill]]) -> int:
@@ -203,9 +206,8 @@ def soak(folder: Path, nights: Sequence[Sequence[Kill]]) -> int:
     with running(folder / "airflow", DAG_ID, variables(folder, lake) | HASTE | {"PYTHONPATH": path}, AT_ONCE) as airflow:
         for number, kills in enumerate(nights, 1):
             shutil.rmtree(lake, ignore_errors=True)
-            wrong = wrong_of(airflow, f"killed-{number}", kills, done + 1, expected, lake)
+            done, wrong = worked(airflow, f"killed-{number}", kills, done, expected, lake)
             print(f"night {number} has ended: {'WRONG' if wrong else 'tables equal, no process left'}", *wrong, sep="\n  ", flush=True)
-            done += len(kills)
             failed += bool(wrong)
     print(f"kills {done}, wrong tables {failed}")
     return failed
