@@ -77,10 +77,10 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
     entries: list[Entry] = []
     try:
-        if stages != [MAINTENANCE]:  # which works on no night, and beside all of them
-            with _in_our_words():
-                lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
-        with heeded(lambda: _stop(spark, settings, night, entries)):
+        with heeded(lambda: _stop(spark, settings, night, entries)):  # from here on instead of pyspark's handler
+            if stages != [MAINTENANCE]:  # which works on no night, and beside all of them
+                with _in_our_words():
+                    lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
             for stage in stages:
                 _work_on(stage, lake, settings, night, entries)
                 print(entries[-1].closing_line, flush=True)
