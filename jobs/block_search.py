@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 # Candidates whose similarities are computed exactly, times the neighbours that are kept: before a sweep; across labels, where a sweep adds
 # nothing; and where a pilot sample shows that these were too few, MOST_CANDIDATES at most. So many are not searched for but found by
-# comparing all signatures. Where the most were too few as well, all items are compared, which takes five to fifteen times as long.
+# comparing all signatures. Where the most were too few as well, all items are compared: 50 to 170 ns a pair of one core, five to fifteen
+# times as long as their signatures.
 BEFORE_SWEEP, ACROSS, FURTHER = 3, 4, (16, 64)
 MOST_CANDIDATES = 1024  # 8 kB an item
 SMALL = 256  # items of a block in which nothing is searched for: all are candidates
+AT_ONCE = 16_384  # items that are compared with all others: more would need more memory than a cell is cut for
 PILOT = 400  # items that a recall is judged by; at recall .95 the standard error is about half a per cent
 ROUNDING = 1e-5  # between two ways to compute a similarity
 
@@ -125,5 +127,6 @@ def _near(compared: fusion.Items, labels: Labels | None, search: Search, pool: "
         recall = measure.mean_recall(list(near.similarities[pilot]), truth, search.how.k)
         if recall >= search.promised:
             return near, Effort(met.rounds, wide, recall, precision)
-    closest, _ = fusion.nearest_of(compared, weights, every, kept + fusion.TIED, labels, pool)
+    parts = np.array_split(every, -(-len(compared) // AT_ONCE))
+    closest = np.concatenate([fusion.nearest_of(compared, weights, part, kept + fusion.TIED, labels, pool)[0] for part in parts])
     return fusion.settled(compared, weights, every, closest, kept, pool), Effort(candidates=len(compared), precision=precision)

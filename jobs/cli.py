@@ -269,9 +269,10 @@ def _doctor(given: argparse.Namespace) -> None:
     from jobs.doctor import examine
 
     findings = examine(given.settings)
+    width = max(len(finding.name) for finding in findings)
     for finding in findings:
         print(
-            f"{'ok   ' if finding.ok else 'WRONG'} {finding.name:<10} {finding.found}"
+            f"{'ok   ' if finding.ok else 'WRONG'} {finding.name:<{width}} {finding.found}"
             + (f"\n      → {finding.remedy}" if finding.remedy else "")
         )
     if not all(finding.ok for finding in findings):

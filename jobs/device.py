@@ -22,20 +22,20 @@ ROUNDING_OF_PRODUCT = 2**-11  # and by half a step once more, being itself a flo
 def search(vectors: npt.NDArray[np.float32], width: int, labels: npt.NDArray[np.int32], device: torch.device) -> npt.NDArray[np.int32]:
     """(n, width) int32: the nearest of every vector among the others, NONE (-1) where there are fewer.
 
-    vectors (n, d) float32, rows of unit length; labels (n,) int32, or none: pairs of one label do not count. Products are float16 with
-    float32 sums; the width + SPARE best of them are computed again in float32. Where rounding could have hidden a better one, as
-    among many vectors that are nearly alike, the row is searched again with float32 products. Where the device lacks the memory for a
-    block, it and all that follow are halved.
+    vectors (n, d) float32, rows of unit length; labels (n,) int32 from 0 on, or none: pairs of one label do not count. Products are float16
+    with float32 sums; the width + SPARE best of them are computed again in float32. Where rounding could have hidden a better one, as among
+    many vectors that are nearly alike, the row is searched again with float32 products. Where the device lacks the memory for a block, it
+    and all that follow are halved.
     """
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # sums are float32 to their end
     found = np.full((len(vectors), width), -1, dtype=np.int32)
     if not len(vectors):
         return found
-    exact, order, firsts = torch.from_numpy(vectors).to(device), np.arange(len(vectors)), None
+    order, firsts = np.arange(len(vectors)), None
     if len(labels):  # those of one label lie together, and are passed over as one part of a row of products
         order = np.argsort(labels, kind="stable")
-        exact = exact[torch.from_numpy(order).to(device)]
         firsts = torch.from_numpy(np.flatnonzero(np.diff(labels[order], prepend=-1, append=-1))).to(device)
+    exact = torch.from_numpy(vectors[order] if len(labels) else vectors).to(device)
     quick = torch.nn.functional.pad(exact.half(), (0, 0, 0, -len(exact) % (GROUP * ALIGNED)))  # these make whole groups
     rows = query_rows(device, BYTES_A_PAIR * len(quick) + 4 * exact.shape[1] * (width + SPARE))
     off = rounding(exact)
@@ -81,8 +81,10 @@ def _of_queries(
         similar.scatter_(1, queries[:, None], -torch.inf)
     else:
         begins = torch.searchsorted(queries, firsts)
-        for label in begins.diff().nonzero().flatten().tolist():
-            similar[begins[label] : begins[label + 1], firsts[label] : firsts[label + 1]] = -torch.inf
+        here = begins.diff() > 0
+        ends = (side[here].tolist() for side in (begins[:-1], begins[1:], firsts[:-1], firsts[1:]))
+        for top_query, end_query, first, end in zip(*ends, strict=True):
+            similar[top_query:end_query, first:end] = -torch.inf
     best, ids = top(similar, min(width + SPARE, len(exact)))
     ids.clamp_(max=len(exact) - 1)  # of padding, where there are too few others
     again = torch.bmm(exact[ids], exact[queries][:, :, None])[:, :, 0]

@@ -239,8 +239,8 @@ def _agree(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) ->
 
 
 def _timed(encoder: Encoder, batch: Batch) -> tuple[npt.NDArray[np.float32], float]:
-    """The batch's vectors, and the shortest time in which they were computed: of a CPU that of this thread alone, so that what else is at
-    work on the machine does not decide."""
+    """The batch's vectors, and the shortest time in which they were computed: of a CPU that of this thread alone: waiting
+    for others on a busy machine does not count."""
     clock = time.thread_time if encoder.kind == "cpu" else time.perf_counter
     times: list[float] = []
     while len(times) < 2 or (len(times) < PROBES and sum(times) < PROBE_SECONDS):  # the first one compiles

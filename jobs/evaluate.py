@@ -81,8 +81,9 @@ def _unknown(connection: "DuckDBPyConnection", truth: Path, night: date) -> Sour
         f"""
         WITH present AS ({PRESENT}),
           given AS (SELECT unnest([query_id, match_id]) AS id FROM truth),
-          unknown AS (SELECT max(id) AS id FROM given WHERE id NOT IN (FROM present))
-        SELECT unknown.id, item_id FROM present, unknown ORDER BY ends_with(item_id, ':' || unknown.id) DESC, item_id LIMIT 1""",
+          unknown AS (SELECT DISTINCT id FROM given WHERE id NOT IN (FROM present))
+        SELECT id, coalesce(item_id, (SELECT min(item_id) FROM present))
+        FROM unknown LEFT JOIN present ON substr(item_id, instr(item_id, ':') + 1) = id ORDER BY item_id IS NULL, id LIMIT 1""",
         night,
     )[0]
     return SourceError(

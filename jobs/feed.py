@@ -62,7 +62,7 @@ class _FaultyFileError(Exception):
 
 def files(name: str, source: Source, date: datetime.date) -> list[str]:
     """Addresses of the source's files of the night, sorted. Raises SourceError if there are none, naming what there is instead."""
-    with _readable(name, source):
+    with _told_as_ours(name, source):
         found = address.found(source.path, date)
         if not found:
             raise _absent(name, source, date)
@@ -71,12 +71,12 @@ def files(name: str, source: Source, date: datetime.date) -> list[str]:
 
 def dates(name: str, source: Source) -> list[datetime.date]:
     """The dates that the source has files of, sorted; none where its path holds no {date}."""
-    with _readable(name, source):
+    with _told_as_ours(name, source):
         return address.dates(source.path) if address.DATE in source.path else []
 
 
 @contextmanager
-def _readable(name: str, source: Source) -> Iterator[None]:
+def _told_as_ours(name: str, source: Source) -> Iterator[None]:
     """Raises SourceError where the source's path is no address that can be read, TransientError where the storage does not answer."""
     try:
         yield

@@ -116,7 +116,7 @@ def _sample(precision: torch.dtype) -> Matrix:
 
 
 def _seconds(product: Product, values: torch.Tensor) -> float:
-    """The best of a few products, in this thread's own time: what else is at work on the machine does not decide."""
+    """The best of a few products, in this thread's own time: waiting for others on a busy machine does not count."""
     times = []
     for _ in range(1 + REPEATS):  # the first one compiles
         began = time.thread_time()

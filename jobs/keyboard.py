@@ -12,21 +12,23 @@ from contextlib import contextmanager
 
 STOPPED = 130  # the exit code: what a shell makes of Ctrl-C
 PATIENCE = 10.0  # seconds for what is to be done first
-SAID = "\nshelfmates: stopped from the keyboard\n  → every table is as it was or has all that it was to have; run it again\n"
 
 
 @contextmanager
-def heeded(first: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Within, Ctrl-C does what is to be done first, in a thread of its own, and ends the process."""
+def heeded(first: Callable[[], None] | None = None, remedy: str = "") -> Iterator[None]:
+    """Within, Ctrl-C does what is to be done first, in a thread of its own, and ends the process; a second one ends it at once. A process
+    that was begun to pass over Ctrl-C, as a shell's script begins those behind it, does so."""
 
     def stop(*_: object) -> None:
-        doing = threading.Thread(target=first, daemon=True)
-        doing.start()
-        doing.join(PATIENCE)
-        os.write(2, SAID.encode())
+        signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
+        if first:
+            doing = threading.Thread(target=first, daemon=True)
+            doing.start()
+            doing.join(PATIENCE)
+        os.write(2, ("\nshelfmates: stopped from the keyboard\n" + (f"  → {remedy}\n" if remedy else "")).encode())
         os._exit(STOPPED)
 
-    if threading.current_thread() is not threading.main_thread():  # others get no signals
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     before = signal.signal(signal.SIGINT, stop)
@@ -34,3 +36,14 @@ def heeded(first: Callable[[], None] = lambda: None) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Takes back what others make of Ctrl-C within."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)

@@ -173,7 +173,8 @@ class Lake:
         Returns the number of rows inserted, updated or deleted; none of them, no commit.
         """
         self._check_schema(table, frame.schema)
-        if _checksum(frame) == _checksum(self.read(table)):
+        columns = table.column_names  # those of a table that was extended stand in another order
+        if _checksum(frame.select(*columns)) == _checksum(self.read(table).select(*columns)):
             return 0
         keys = " AND ".join(f"stored.{column} = night.{column}" for column in table.key)
         differs = " OR ".join(f"NOT (stored.{c} <=> night.{c})" for c in table.column_names if c not in table.key)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from jobs.keyboard import kept
 from jobs.settings import Settings
 from jobs.toolchain import use_jvm_options
 
@@ -64,7 +65,8 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
     for key, value in conf.items():
         if not (submitted and SparkConf().contains(key)):
             builder = builder.config(key, value)
-    return builder.getOrCreate()
+    with kept():
+        return builder.getOrCreate()
 
 
 def gpu_of_task() -> str | None:

@@ -77,7 +77,9 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
     entries: list[Entry] = []
     try:
-        with heeded(lambda: _stop(spark, settings, night, entries)):  # from here on instead of pyspark's handler
+        with heeded(
+            lambda: _stop(spark, settings, night, entries), "every table is as it was or has all that it was to have; run it again"
+        ):
             if stages != [MAINTENANCE]:  # which works on no night, and beside all of them
                 with _in_our_words():
                     lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
@@ -94,13 +96,17 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
 
 def _stop(spark: "SparkSession", settings: Settings, night: Night, entries: list[Entry]) -> None:
     """Ends what Spark is at, and puts on record where the night was stopped."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
     from jobs.lake import Lake
 
-    with suppress(Exception):  # the same Ctrl-C may have ended the JVM
+    with suppress(Py4JError, PySparkException, OSError):  # the same Ctrl-C may have ended the JVM
         spark.sparkContext.cancelAllJobs()
         for entry in entries[-1:]:
             if entry.outcome == "started":
                 entry.outcome = "stopped from the keyboard"
+                entry.seconds, entry.peak_memory_mb = (datetime.now(UTC) - entry.started_at).total_seconds(), peak_memory_mb()
         _record(Lake(spark, settings.lake.root), settings, night, entries)
 
 

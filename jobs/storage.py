@@ -9,7 +9,7 @@ from jobs.errors import ContractError, ShelfmatesError, ToolchainError
 
 _UNREADABLE = re.compile(r"\[FAILED_READ_FILE\.(\w+)\] Encountered error while reading file (\S+?)\.?\s")
 
-_UNLIKE_ITS_CHECKSUM = re.compile(r"ChecksumException: Checksum error: (\S+/)(\S+) at \d+ exp")
+_UNLIKE_ITS_CHECKSUM = re.compile(r"ChecksumException: Checksum error: (.+/)(.+?) at \d+ exp")
 
 FULL, FROZEN = "No space left on device", "Read-only file system"  # as the operating system says it, however deep the error lies
 

@@ -97,7 +97,7 @@ def test_a_half_that_disagrees_or_is_no_faster_is_refused(tiny_model: Path, monk
     assert encoder.fastest(exact).precision == "float32"
 
 
-def test_what_else_is_at_work_does_not_decide_the_precision(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_does_not_decide_the_precision(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU's encoders are measured by the time they compute, not by that they wait."""
     exact = encoder.in_float32(tiny_model, "cpu")
     computed = encoder.Encoder.vectors_of

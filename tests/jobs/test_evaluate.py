@@ -94,7 +94,7 @@ def test_a_night_whose_items_are_forgotten_is_measured(
 
 def test_a_truth_of_which_the_night_knows_no_pair(empty: Lake, settings: Settings, truth: Callable[..., Path], night: Night) -> None:
     publish(empty, night, {"buy:a": ["buy:b"], "buy:b": ["buy:a"]})
-    with pytest.raises(SourceError, match=r"truth\.csv: .* the file has 'b', ids of the night read like 'buy:b'\n.*<source>:<id>"):
+    with pytest.raises(SourceError, match=r"truth\.csv: .* the file has 'a', ids of the night read like 'buy:a'\n.*<source>:<id>"):
         evaluate(settings, truth("ab"), [1])
     with pytest.raises(SourceError, match=r"the file has 'x', ids of the night read like 'buy:a'"):
         evaluate(settings, truth(("buy:a", "x")), [1])

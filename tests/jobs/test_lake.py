@@ -162,7 +162,8 @@ def test_after_a_conflict_the_fence_is_asked_again(lake: Lake) -> None:
 def test_only_rows_that_differ_reach_the_change_feed(lake: Lake, night: Night) -> None:
     lake.create(CURRENT_NEIGHBOURS)
     assert lake.synchronise(CURRENT_NEIGHBOURS, pairs(lake, a="b", b="a", c="a"), night) == 3
-    assert lake.synchronise(CURRENT_NEIGHBOURS, pairs(lake, a="b", b="a", c="a"), night) == 0
+    same = pairs(lake, a="b", b="a", c="a")
+    assert lake.synchronise(CURRENT_NEIGHBOURS, same.select(*reversed(same.columns)), night) == 0
     assert lake.version(CURRENT_NEIGHBOURS) == 1  # nothing to change, no commit
     assert lake.synchronise(CURRENT_NEIGHBOURS, pairs(lake, a="b", b="c", d="a"), NEXT) == 3
     feed = lake.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 2)
