@@ -63,7 +63,8 @@ def test_an_error_of_ours_in_a_python_worker_is_told_as_ours(
 def test_ctrl_c_ends_a_night_in_two_lines(spark: "SparkSession", tiny_model: Path, tmp_path: Path) -> None:
     """Of a whole process group, as a terminal does: in mid-stage, whatever Spark is at."""
     generate(tmp_path, 100, 1, date(2026, 11, 20))
-    command = [sys.executable, "-m", "jobs", "run", "--date", "2026-11-20", "--settings", str(tmp_path / "shelfmates.toml")]
+    program = [sys.executable, "-m", "jobs", "run", "--date", "2026-11-20", "--settings", str(tmp_path / "shelfmates.toml")]
+    command = ["env", "--default-signal=INT", *program]  # these tests may have been begun to pass over it
     environment = os.environ | {"SHELFMATES__EMBED__MODEL": str(tiny_model)}
     with subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
