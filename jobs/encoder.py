@@ -36,10 +36,10 @@ REMEDY = (
     "or leave it out for the built-in one"
 )
 
-# tokens of one forward pass: a CPU wants its hidden states in the cache, but units for bfloat16 are so fast that they want more than those
-# for float32 (with AMX 2,048 tokens are a quarter faster than 512); a GPU wants many, but among more texts some are much longer than others
+# tokens of one forward pass: a CPU wants its hidden states in the cache, which holds twice as many that are half as wide; a GPU wants many,
+# but among more texts some are much longer than others
 BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}
-BATCH_TOKENS_OF_HALVES = {"cpu": 2_048, "cuda": 16_384}
+BATCH_TOKENS_OF_HALVES = {"cpu": 1_024, "cuda": 16_384}
 HALVES = {"cpu": ("bfloat16",), "cuda": ("float16", "bfloat16")}  # the more exact one first: they are equally fast
 WORTH = 1.25  # times as fast as float32 a half precision has to be: CPUs without instructions for it are ten times slower
 AGREES = 0.999  # least mean cosine with float32: some models overflow float16
@@ -239,8 +239,8 @@ def _agree(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) ->
 
 
 def _timed(encoder: Encoder, batch: Batch) -> tuple[npt.NDArray[np.float32], float]:
-    """The batch's vectors, and the shortest time in which they were computed: of a CPU that of this thread alone: waiting
-    for others on a busy machine does not count."""
+    """The batch's vectors, and the shortest time in which they were computed; of a CPU that of this thread alone, since waiting for others
+    on a busy machine does not count."""
     clock = time.thread_time if encoder.kind == "cpu" else time.perf_counter
     times: list[float] = []
     while len(times) < 2 or (len(times) < PROBES and sum(times) < PROBE_SECONDS):  # the first one compiles
@@ -251,11 +251,17 @@ def _timed(encoder: Encoder, batch: Batch) -> tuple[npt.NDArray[np.float32], flo
 
 
 def narrowed(exact: Encoder, precision: str) -> Encoder:
-    """The encoder with its transformer in the precision, and float32 from there on."""
+    """The encoder with its transformer in the precision, and float32 from there on.
+
+    On a CPU its attention is written out, as products of all texts' heads at once: torch's fused one computes them one by one, which takes
+    three times as long for texts of ten tokens, and is no faster for long ones.
+    """
     import torch
 
     model = copy.deepcopy(exact.model)
     model[0].to(getattr(torch, precision))
+    if exact.kind == "cpu":
+        model[0].model.set_attn_implementation("eager")
     model[0].register_forward_hook(_widened)
     return replace(exact, model=model, precision=precision)
 
