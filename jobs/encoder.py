@@ -11,6 +11,7 @@ each. The transformer works in the precision that is fastest on this machine; wh
 import copy
 import hashlib
 import importlib.util
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ AGREES = 0.999  # least mean cosine with float32: some models overflow float16
 PROBE = [" ".join(f"{word} {n}" for word in ("steel", "tea", "pot", "with", "lid", "ml")) for n in range(8)]  # a hundred tokens and more
 LONGER = 4  # of these in one text, as long as most encoders read: what overflows often does so in long ones
 PROBE_REPEATS = {"cpu": 1, "cuda": 256}  # a GPU has to be busy before its precisions differ
+SHORT = 512  # tokens that a model reads at most, where a written out attention's scores of all pairs of them are few beside its states
 PROBES, PROBE_SECONDS = 20, 0.3  # as many forward passes, or as long: one slow moment does not decide
 
 
@@ -154,10 +156,12 @@ class Encoder:
         return Encoded(vectors, tokens, padding, truncated, unknown)
 
     def vectors_of(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """(n, dimension) float32, rows of unit length."""
+        """(n, dimension) float32, rows of unit length; zero for texts of no token."""
         import torch
         from sentence_transformers.util import batch_to_device
 
+        if not batch.size:
+            return np.zeros((len(batch.rows), self.dimension), dtype=np.float32)
         features = {name: torch.from_numpy(array) for name, array in batch.tokens.padded(batch.rows).items()}
         with torch.inference_mode():
             found = self.model(batch_to_device({**features, **batch.tokens.reader.same}, torch.device(self.device)))["sentence_embedding"]
@@ -174,15 +178,16 @@ def load(folder: Path, device: str | None = None) -> Encoder:
 
 def warm_up() -> None:
     """Imports what every encoder needs, and nothing that a fork would break."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a model is a folder: nothing is ever looked up
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tasks already share the cores
     import sentence_transformers  # noqa: F401
 
 
 def in_float32(folder: Path, device: str | None = None) -> Encoder:
     """The encoder as the library loads it, in float32 whatever precision its weights were saved in."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a model is a folder: nothing is ever looked up
     warm_up()
     import torch
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -197,14 +202,26 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
         raise ToolchainError(
             f"the model in {folder} does not load, its weights are damaged: {error}", "copy or save the folder again, and run embed"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, StrictDataclassError) as error:
         raise ToolchainError(f"the model in {folder} does not load: {error}", REMEDY) from error
+    if of_tokens:
+        _whole(model[0], of_tokens, folder)
     torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a batch, which takes ten times as long as computing one
     model.eval()
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise ToolchainError(f"the model in {folder} does not say its dimension", REMEDY)
     return Encoder(model, dimension, device, of_tokens)
+
+
+def _whole(transformer: "torch.nn.Module", of_tokens: Reader, folder: Path) -> None:
+    """Raises ToolchainError for a transformer of which weights are missing, which the library makes up at random, and for a tokenizer that
+    knows no word. Those of a pooler may be missing: what follows does not read it."""
+    made_up = [name for name, weight in transformer.named_parameters() if not getattr(weight, "_is_hf_initialized", False)]
+    if missing := [name for name in made_up if "pooler" not in name]:
+        raise ToolchainError(f"the model in {folder} lacks {len(missing)} of its weights, the first {missing[0]}", REMEDY)
+    if not next(batches(of_tokens, PROBE, 1 << 30)).tokens.understood.any():
+        raise ToolchainError(f"the tokenizer of the model in {folder} knows no word of {PROBE[0]!r}", REMEDY)
 
 
 def fastest(exact: Encoder) -> Encoder:
@@ -253,15 +270,15 @@ def _timed(encoder: Encoder, batch: Batch) -> tuple[npt.NDArray[np.float32], flo
 def narrowed(exact: Encoder, precision: str) -> Encoder:
     """The encoder with its transformer in the precision, and float32 from there on.
 
-    On a CPU its attention is written out, as products of all texts' heads at once: torch's fused one computes them one by one, which takes
-    three times as long for texts of ten tokens, and is no faster for long ones.
+    On a CPU the attention of a model that reads SHORT texts is written out, as products of all texts' heads at once: torch's fused one
+    computes head by head. MiniLM reads texts of ten tokens a seventh faster, and those of its full length a tenth.
     """
     import torch
 
     model = copy.deepcopy(exact.model)
     model[0].to(getattr(torch, precision))
-    if exact.kind == "cpu":
-        model[0].model.set_attn_implementation("eager")
+    if model.transformers_model and exact.kind == "cpu" and (model.get_max_seq_length() or math.inf) <= SHORT:
+        model.transformers_model.set_attn_implementation("eager")
     model[0].register_forward_hook(_widened)
     return replace(exact, model=model, precision=precision)
 

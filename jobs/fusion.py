@@ -37,7 +37,7 @@ Rows = npt.NDArray[np.int64]
 
 # columns that are read beside the vector; their types are called the same by Arrow and by Spark
 READ = {"title": pa.string(), "fields": pa.string(), "price": pa.float64(), "currency": pa.string(), "category": pa.string()}
-VERSION = 1  # of what a similarity is: those of another one cannot be ranked with these
+VERSION = 2  # of what a similarity is: those of another one cannot be ranked with these
 SKETCHED = 256  # components of a signature's lexical part, a power of two; of the ten nearest 98 % are among 48 candidates
 GRAMS, CODES = np.uint64(1), np.uint64(2)  # salts of the sketches
 REACH = 12  # neighbours, and as many of each one's own, that `swept` looks at; of names of foods 8 find .001 to .002 less

@@ -184,7 +184,7 @@ def familiar(data, offsets, weights, found):  # type: ignore[no-untyped-def]
         total, letters, place = np.float32(0), 0, offsets[text]
         while place < offsets[text + 1]:
             letter, place = _letter(data, place)
-            weight = weights[letter] if letter < len(weights) else np.float32(0)
+            weight = weights[letter] if letter < len(weights) else np.float32(0 if letter < SELECTORS else -1)
             if weight >= 0:
                 total += weight
                 letters += 1

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 OF_ENCODINGS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}  # features, and where they are
 UNPADDED = {"text": {"padding": False}, "common": {"return_tensors": None}}  # how the library is asked for each text's own tokens
+BLANK = "\u2581"  # before each word of a SentencePiece model, and alone before one that it does not know
 SAMPLE = ["Steel tea pot", " 1,5 l,  ÉMAILLÉ\n", "", "急須 🫖 #4", "tea " * 10_000]  # in which ways of reading would differ
 
 
 @dataclass(frozen=True)
 class Reader:
     """How texts become features of a model: `names` of those that are of each token, what they are `filled` up with, on the left or not,
-    and what is the `same` for all texts. `special` tokens (s,) int64 are of no text."""
+    and what is the `same` for all texts. `special` tokens (s,) int64 tell nothing of a text."""
 
     tokenizer: "Tokenizer"
     adds_special: bool
@@ -106,6 +107,7 @@ def reader(model: "SentenceTransformer") -> Reader | None:
     how = model[0].processing_kwargs.get("text", {})
     tokenizer = copy.deepcopy(model.tokenizer.backend_tokenizer)  # what the library does next would change it
     tokenizer.encode_special_tokens = model.tokenizer.backend_tokenizer.encode_special_tokens
+    blank = {tokenizer.token_to_id(BLANK)} - {None}
     found = Reader(
         tokenizer,
         adds_special=how.get("add_special_tokens", True),
@@ -114,7 +116,7 @@ def reader(model: "SentenceTransformer") -> Reader | None:
         filled={"input_ids": model.tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": model.tokenizer.pad_token_type_id},
         on_the_left=how.get("padding_side", model.tokenizer.padding_side) == "left",
         same={name: value for name, value in expected.items() if not isinstance(value, list)},
-        special=np.array(sorted(model.tokenizer.all_special_ids), dtype=np.int64),
+        special=np.array(sorted({*model.tokenizer.all_special_ids, *blank}), dtype=np.int64),
     )
     if not {"input_ids"} <= set(found.names) <= OF_ENCODINGS.keys():
         return None

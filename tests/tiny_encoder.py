@@ -34,6 +34,23 @@ def save(folder: Path, **options: Any) -> Path:
     return kept(folder, modules.Transformer(str(words), max_seq_length=options.pop("max_seq_length", LIMIT)), **options)
 
 
+def save_of_pieces(folder: Path) -> Path:
+    """The model as `save` writes it, of XLM-RoBERTa's kind: its tokenizer reads pieces of a text whose blanks are letters too."""
+    import torch
+    from sentence_transformers.sentence_transformer import modules
+    from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizer
+
+    words = folder / "words"
+    words.mkdir(parents=True)
+    letters = ["\u2581", *(chr(c) for c in range(33, 127))]
+    vocabulary = [(piece, 0.0) for piece in ("<s>", "<pad>", "</s>", "<unk>")] + [(letter, -3.0) for letter in letters] + [("<mask>", 0.0)]
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    XLMRobertaModel(XLMRobertaConfig(vocab_size=len(vocabulary), max_position_embeddings=LIMIT + 2, **size)).save_pretrained(words)
+    XLMRobertaTokenizer(vocab=vocabulary).save_pretrained(words)
+    return kept(folder, modules.Transformer(str(words), max_seq_length=LIMIT))
+
+
 def kept(
     folder: Path,
     word_vectors: "nn.Module",

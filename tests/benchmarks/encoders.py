@@ -143,7 +143,8 @@ def onnxruntime(file: Path) -> Run:
 def shelfmates_stage() -> Encode:
     """Our whole Spark stage, from a table of items to a table of vectors. Its seconds are those between the first worker's being ready and
     the last text's being encoded, as the stage itself tells them: starting Spark and loading the encoder are apart, as they are above."""
-    folder = Path(tempfile.mkdtemp(prefix="shelfmates-bench-"))
+    made = tempfile.TemporaryDirectory(prefix="shelfmates-bench-")
+    folder = Path(made.name)
     (folder / "shelfmates.toml").write_text(SETTINGS, encoding="utf-8")
     settings = load(folder / "shelfmates.toml", environment={})  # whoever runs this may have overrides
     spark = open_session(settings, name="shelfmates-bench")
@@ -153,7 +154,7 @@ def shelfmates_stage() -> Encode:
         return stage(texts)
 
     def stage(texts: list[str]) -> tuple[Vectors, float]:
-        lake = Lake(spark, tempfile.mkdtemp(dir=folder))
+        lake = Lake(spark, tempfile.mkdtemp(dir=made.name))
         for table in (CLEAN_ITEMS, ITEM_VECTORS):
             lake.create(table)
         hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]

@@ -1,16 +1,18 @@
 """The encoder on tiny real models: the library's own vectors, whatever the batches, the threads and the kind of model; odd texts; folders
 that are no models."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jobs import batch, encoder
+from jobs import batch, encoder, tokens
 from jobs.errors import ToolchainError
 from tests import tiny_encoder
 
@@ -189,11 +191,36 @@ def test_half_a_precision_is_of_the_transformer_alone(model_of: Callable[..., Pa
     half = encoder.narrowed(exact, "bfloat16")
     assert {weight.dtype.itemsize for weight in half.model[0].parameters()} == {2}
     assert {weight.dtype.itemsize for weight in half.model[2].parameters()} == {4}
+    assert (attention_of(exact), attention_of(half)) == ("sdpa", "eager")
     found, expected = half.encode(TEXTS).vectors, exact.encode(TEXTS).vectors
     said = expected.any(axis=1)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), said, atol=1e-6)  # rounded in half, it would be off by a thousandth
     assert (found * expected).sum(axis=1)[said].mean() > 0.999
     assert (found != expected).any()
+
+
+def test_attention_of_long_texts_is_not_written_out(model_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "SHORT", tiny_encoder.LIMIT - 1)
+    assert attention_of(encoder.narrowed(encoder.in_float32(model_of()), "bfloat16")) == "sdpa"
+
+
+def attention_of(loaded: encoder.Encoder) -> str:
+    return str(loaded.model[0].model.config._attn_implementation)
+
+
+def test_texts_of_no_token(model_of: Callable[..., Path]) -> None:
+    """Of a model that adds no special ones."""
+    model = encoder.in_float32(model_of())
+    model.model[0].processing_kwargs = {"text": {"add_special_tokens": False}}
+    found = replace(model, reader=tokens.reader(model.model)).encode(["", "pen", ""], batch_tokens=1)
+    assert found.vectors.any(axis=1).tolist() == [False, True, False]
+    assert found.unknown == 2
+
+
+def test_texts_of_which_sentencepiece_knows_nothing(tmp_path: Path) -> None:
+    """It reads a blank before a word it does not know, which would make all such texts alike."""
+    found = encoder.in_float32(tiny_encoder.save_of_pieces(tmp_path)).encode(["pen", "😀", "🎸", "赤", "", "pen 😀"])
+    assert found.vectors.any(axis=1).tolist() == [True, False, False, False, False, True]
 
 
 def test_the_model_id_is_of_the_content(tiny_model: Path, tmp_path: Path) -> None:
@@ -235,6 +262,7 @@ def test_pickled_weights_of_one_module_are_not_loaded(model_of: Callable[..., Pa
         ("modules.json", b"[{"),
         ("modules.json", b'[{"idx": 0, "name": "0", "path": "", "type": "nothing.Such"}]'),
         ("config.json", b'{"model_type": "none"}'),
+        ("config.json", b'{"model_type": "bert", "hidden_size": "many"}'),
         ("tokenizer.json", b"{}"),
     ],
 )
@@ -243,6 +271,38 @@ def test_a_damaged_model(tiny_model: Path, tmp_path: Path, file: str, content: b
     shutil.copytree(tiny_model, folder)
     (folder / file).write_bytes(content)
     with pytest.raises(ToolchainError, match="does not load"):
+        encoder.load(folder)
+
+
+@pytest.mark.parametrize("part", ["self.query", "encoder.layer.0", "word_embeddings"])
+def test_a_model_without_some_of_its_weights(tiny_model: Path, tmp_path: Path, part: str) -> None:
+    """The library makes up what is missing, at random."""
+    with pytest.raises(ToolchainError, match=rf"lacks \d+ of its weights, the first .*{part}.*\n  → set embed\.model"):
+        encoder.load(without(part, tiny_model, tmp_path / "model"))
+
+
+def test_a_model_without_a_pooler(tiny_model: Path, tmp_path: Path) -> None:
+    found = encoder.in_float32(without("pooler", tiny_model, tmp_path / "model")).encode(TEXTS).vectors
+    assert np.array_equal(found, encoder.in_float32(tiny_model).encode(TEXTS).vectors)
+
+
+def without(part: str, model: Path, folder: Path) -> Path:
+    """A copy that lacks the weights of that name."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model, folder)
+    weights = folder / "model.safetensors"
+    save_file({name: weight for name, weight in load_file(weights).items() if part not in name}, weights, {"format": "pt"})
+    return folder
+
+
+def test_a_tokenizer_that_knows_no_word(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"] = {piece: place for piece, place in tokenizer["model"]["vocab"].items() if piece.startswith("[")}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ToolchainError, match="knows no word of 'steel 0 tea 0"):
         encoder.load(folder)
 
 

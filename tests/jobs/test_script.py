@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from jobs import encoder, script
+from jobs import encoder, lexicon, script, spelling
 from jobs.errors import ToolchainError
 
 
@@ -27,6 +28,13 @@ def test_weights_by_code_point() -> None:
     assert [weights[ord(letter)] for letter in "aÉ1 жא"] == [1, 1, -1, -1, 0.5, 0]
     assert weights.dtype == np.float32
     assert (script.weights(script.known("абвabc"))[[ord("a"), ord("ж"), ord("5")]] == [1, 1, -1]).all()
+
+
+def test_what_only_tells_how_a_text_is_drawn_is_no_letter() -> None:
+    flag = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+    texts, found = ["flag", f"flag {flag}", "flag\U000e0100", "茶", "\U00020000"], np.empty(5, dtype=np.float32)
+    spelling.familiar(*lexicon.encoded(pa.array(texts)), script.weights({"LATIN": 1.0}), found)
+    assert found.tolist() == [1, 1, 1, 0, 0]
 
 
 def test_a_model_without_a_fast_tokenizer_is_refused(tmp_path: Path) -> None:
