@@ -204,24 +204,40 @@ def in_float32(folder: Path, device: str | None = None) -> Encoder:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, StrictDataclassError) as error:
         raise ToolchainError(f"the model in {folder} does not load: {error}", REMEDY) from error
-    if of_tokens:
-        _whole(model[0], of_tokens, folder)
     torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a batch, which takes ten times as long as computing one
     model.eval()
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise ToolchainError(f"the model in {folder} does not say its dimension", REMEDY)
-    return Encoder(model, dimension, device, of_tokens)
+    loaded = Encoder(model, dimension, device, of_tokens)
+    return _tried(loaded, of_tokens, folder) if of_tokens else loaded
 
 
-def _whole(transformer: "torch.nn.Module", of_tokens: Reader, folder: Path) -> None:
-    """Raises ToolchainError for a transformer of which weights are missing, which the library makes up at random, and for a tokenizer that
-    knows no word. Those of a pooler may be missing: what follows does not read it."""
-    made_up = [name for name, weight in transformer.named_parameters() if not getattr(weight, "_is_hf_initialized", False)]
-    if missing := [name for name in made_up if "pooler" not in name]:
-        raise ToolchainError(f"the model in {folder} lacks {len(missing)} of its weights, the first {missing[0]}", REMEDY)
-    if not next(batches(of_tokens, PROBE, 1 << 30)).tokens.understood.any():
+def _tried(loaded: Encoder, of_tokens: Reader, folder: Path) -> Encoder:
+    """The encoder. Raises ToolchainError where the library has loaded what is not fit for use: weights are missing, which it makes up at
+    random (those of a pooler may be: what follows does not read it); no word is known; texts that are not too long cannot be computed, or
+    have no vectors."""
+    import torch
+
+    parts = loaded.model[0].named_parameters()
+    made_up = [name for name, weight in parts if not getattr(weight, "_is_hf_initialized", False) and "pooler" not in name]
+    if made_up:
+        raise ToolchainError(f"the model in {folder} lacks {len(made_up)} of its weights, the first {made_up[0]}", REMEDY)
+    probe = next(batches(of_tokens, [*PROBE, " ".join(PROBE * LONGER)], 1 << 30))
+    if not probe.tokens.understood.any():
         raise ToolchainError(f"the tokenizer of the model in {folder} knows no word of {PROBE[0]!r}", REMEDY)
+    try:
+        found = loaded.vectors_of(probe)
+    except torch.OutOfMemoryError:  # beside other tasks on one GPU; what is encoded may still fit, in smaller batches
+        return loaded
+    except (RuntimeError, IndexError) as error:
+        raise ToolchainError(
+            f"the model in {folder} fails on a text of {probe.lengths.max():,} tokens: {error}",
+            "set its max_seq_length to no more than it can read, or choose another model",
+        ) from error
+    if not (np.linalg.norm(found, axis=1) > 0.5).all():  # nan is not
+        raise ToolchainError(f"the model in {folder} gives vectors without a direction", REMEDY)
+    return loaded
 
 
 def fastest(exact: Encoder) -> Encoder:

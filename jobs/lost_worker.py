@@ -1,8 +1,10 @@
-"""What Spark says when one of its Python workers was killed, in words a person can act on.
+"""What Spark says when one of its Python workers, or its Java process, was killed, in words a person can act on.
 
 On one machine Spark tries no task twice, so the stage fails; on a cluster all of its tries have. Nothing is wrong with the night: another
 try may well succeed.
 """
+
+from py4j.protocol import Py4JNetworkError
 
 from jobs.errors import TransientError
 
@@ -10,11 +12,15 @@ KILLED = "Python worker exited unexpectedly"  # as Spark says it, however deep t
 
 
 def lost_worker(error: Exception) -> TransientError | None:
-    """The loss of a worker that an error tells of, if it does."""
-    if KILLED not in str(error):
+    """The loss of a process that an error tells of, if it does."""
+    if isinstance(error, Py4JNetworkError | ConnectionError):
+        lost, told = "Spark's Java process", "Java"
+    elif KILLED in str(error):
+        lost, told = "a Python worker of Spark", "the worker"
+    else:
         return None
     remedy = (
-        "run it again; if it ends like this again, see what the worker said above, or whether the system wants memory (`dmesg` says so): "
+        f"run it again; if it ends like this again, see what {told} said above, or whether the system wants memory (`dmesg` says so): "
         "give it more, or Spark fewer cores"
     )
-    return TransientError("a Python worker of Spark was killed, or crashed; no table holds a part of what was to be written", remedy)
+    return TransientError(f"{lost} was killed, or crashed; no table holds a part of what was to be written", remedy)

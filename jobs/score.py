@@ -107,7 +107,7 @@ def _cosine(vectors, row, other):  # type: ignore[no-untyped-def]
     total = 0.0
     for column in range(vectors.shape[1]):
         total += np.float64(vectors[row, column]) * np.float64(vectors[other, column])
-    return total
+    return min(total, 1.0)  # lengths are rounded
 
 
 @njit(nogil=True, cache=True, inline="always")

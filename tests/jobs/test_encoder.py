@@ -296,6 +296,26 @@ def without(part: str, model: Path, folder: Path) -> Path:
     return folder
 
 
+def test_a_model_that_says_it_reads_more_than_it_does(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    how = folder / "sentence_bert_config.json"
+    how.write_text(json.dumps(json.loads(how.read_text()) | {"max_seq_length": tiny_encoder.LIMIT + 1}))
+    with pytest.raises(ToolchainError, match=r"fails on a text of 65 tokens: .*\n  → set its max_seq_length to no more"):
+        encoder.load(folder)
+
+
+def test_a_model_whose_weights_are_zero(tiny_model: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    weights = folder / "model.safetensors"
+    save_file({name: weight * 0 for name, weight in load_file(weights).items()}, weights, {"format": "pt"})
+    with pytest.raises(ToolchainError, match="gives vectors without a direction"):
+        encoder.load(folder)
+
+
 def test_a_tokenizer_that_knows_no_word(tiny_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_model, folder)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from py4j.protocol import Py4JNetworkError
 
 from jobs.errors import TransientError
 from jobs.lost_worker import lost_worker
@@ -26,6 +27,12 @@ def test_a_worker_that_is_killed_is_worth_another_try(spark: "SparkSession") -> 
     assert isinstance(error, TransientError)
     assert str(error).startswith("a Python worker of Spark was killed, or crashed; no table holds a part")
     assert "dmesg" in error.remedy
+
+
+@pytest.mark.parametrize("error", [Py4JNetworkError("Answer from Java side is empty"), ConnectionRefusedError(111, "Connection refused")])
+def test_so_is_spark_itself(error: Exception) -> None:
+    """As py4j tells of it: where it waited for an answer, and wherever it asks afterwards."""
+    assert "Spark's Java process was killed, or crashed" in str(lost_worker(error))
 
 
 def test_another_failure_is_left_as_it_is() -> None:
