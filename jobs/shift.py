@@ -15,7 +15,7 @@ import psutil
 from jobs.encoder import folder_of
 from jobs.errors import ConflictError, ShelfmatesError, ToolchainError
 from jobs.keyboard import heeded
-from jobs.lost_worker import lost_worker
+from jobs.lost_process import lost_process
 from jobs.night import Counts, Night
 from jobs.settings import Settings
 from jobs.storage import trouble
@@ -144,7 +144,7 @@ def _in_our_words() -> Iterator[None]:
     except ShelfmatesError:
         raise
     except Exception as error:
-        own = ShelfmatesError.told_in(str(error)) or trouble(error) or lost_worker(error)
+        own = ShelfmatesError.told_in(str(error)) or trouble(error) or lost_process(error)
         if own is None:
             raise
         raise own from error

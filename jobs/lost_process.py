@@ -11,9 +11,9 @@ from jobs.errors import TransientError
 KILLED = "Python worker exited unexpectedly"  # as Spark says it, however deep the error lies
 
 
-def lost_worker(error: Exception) -> TransientError | None:
+def lost_process(error: Exception) -> TransientError | None:
     """The loss of a process that an error tells of, if it does."""
-    if isinstance(error, Py4JNetworkError | ConnectionError):
+    if isinstance(error, Py4JNetworkError | ConnectionRefusedError | ConnectionResetError):  # no broken pipe: that may be our own output's
         lost, told = "Spark's Java process", "Java"
     elif KILLED in str(error):
         lost, told = "a Python worker of Spark", "the worker"

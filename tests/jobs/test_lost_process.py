@@ -1,4 +1,4 @@
-"""A Python worker that is killed: worth another try, and said so."""
+"""A Python worker, or Spark itself, that is killed: worth another try, and said so."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 from py4j.protocol import Py4JNetworkError
 
 from jobs.errors import TransientError
-from jobs.lost_worker import lost_worker
+from jobs.lost_process import lost_process
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ def test_a_worker_that_is_killed_is_worth_another_try(spark: "SparkSession") -> 
 
     with pytest.raises(Exception, match="Job aborted") as raised:
         spark.range(1).mapInArrow(killed, "id bigint").collect()
-    error = lost_worker(raised.value)
+    error = lost_process(raised.value)
     assert isinstance(error, TransientError)
     assert str(error).startswith("a Python worker of Spark was killed, or crashed; no table holds a part")
     assert "dmesg" in error.remedy
@@ -32,8 +32,9 @@ def test_a_worker_that_is_killed_is_worth_another_try(spark: "SparkSession") -> 
 @pytest.mark.parametrize("error", [Py4JNetworkError("Answer from Java side is empty"), ConnectionRefusedError(111, "Connection refused")])
 def test_so_is_spark_itself(error: Exception) -> None:
     """As py4j tells of it: where it waited for an answer, and wherever it asks afterwards."""
-    assert "Spark's Java process was killed, or crashed" in str(lost_worker(error))
+    assert "Spark's Java process was killed, or crashed" in str(lost_process(error))
 
 
-def test_another_failure_is_left_as_it_is() -> None:
-    assert lost_worker(ValueError("a bug")) is None
+@pytest.mark.parametrize("error", [ValueError("a bug"), BrokenPipeError("the reader of what is printed has left")])
+def test_another_failure_is_left_as_it_is(error: Exception) -> None:
+    assert lost_process(error) is None
