@@ -29,6 +29,7 @@ The events of the assets `neighbours` and `current_neighbours` carry the night's
 from airflow.sdk import DAG, Param, timezone
 from shelfmates.assets import CURRENT_NEIGHBOURS, NEIGHBOURS
 from shelfmates.operator import DEFAULTS, SparkJobOperator
+from shelfmates.publish import PublishOperator
 
 with DAG(
     dag_id="catalogue",
@@ -53,6 +54,6 @@ with DAG(
     load = SparkJobOperator(task_id="load", stages=["prepare", "ingest", "validate", "clean", "weigh"])
     embed = SparkJobOperator(task_id="embed", stages=["embed"])
     neighbours = SparkJobOperator(task_id="neighbours", stages=["neighbours"])
-    publish = SparkJobOperator(task_id="publish", stages=["audit", "publish"], outlets=[NEIGHBOURS, CURRENT_NEIGHBOURS])
+    publish = PublishOperator(task_id="publish", outlets=[NEIGHBOURS, CURRENT_NEIGHBOURS])
 
     load >> embed >> neighbours >> publish

@@ -43,6 +43,11 @@ class Result:
         """The figure for people: shares to three digits, counts whole."""
         return "" if self.figure is None else f"{self.figure:,.0f}" if abs(self.figure) >= 1000 else f"{self.figure:.3g}"
 
+    @property
+    def told(self) -> dict[str, str]:
+        """The result for people, part by part."""
+        return {"check": self.check, "of": self.group, "figure": self.shown, "bound": self.bound, "reason": self.reason}
+
     @classmethod
     def stored(cls, row: Any) -> "Result":
         """The result back from its row of `audit_results`."""

@@ -152,6 +152,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
             f"the night of {night.date} is held back, the published tables are as they were:{told}",
             "mend the cause and run the night again, or loosen the bound if it is one of [audit] in the settings; to publish it as it is: "
             f"`shelfmates publish --date {night.date} --run-id {night.run_id} --override REASON`",
+            [result.told for result in held],
         )
     checks = [*of_validate, *results]
     broken = [result for result in checks if not result.passed]

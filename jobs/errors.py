@@ -4,7 +4,7 @@ The exit code tells a scheduler what a retry is worth: 75 (EX_TEMPFAIL) may pass
 again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 
@@ -58,9 +58,16 @@ class SourceError(ShelfmatesError):
 
 
 class HeldError(ShelfmatesError):
-    """The night's data broke a rule graded `fail`: nothing is published and the published tables stay as they were."""
+    """The night's data broke a rule graded `fail`: nothing is published and the published tables stay as they were.
+
+    `checks` are those that a person may release the night from, told part by part; none where a release would not help.
+    """
 
     exit_code = 4
+
+    def __init__(self, found: str, remedy: str, checks: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(found, remedy)
+        self.checks = checks
 
 
 class ContractError(ShelfmatesError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from jobs.encoder import folder_of
-from jobs.errors import ConflictError, ShelfmatesError, ToolchainError
+from jobs.errors import ConflictError, HeldError, ShelfmatesError, ToolchainError
 from jobs.keyboard import heeded
 from jobs.lost_process import lost_process
 from jobs.night import Counts, Night
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jobs.lake import Lake
 
 FIGURES_LINE = "shelfmates-figures "  # begins the line that carries every figure to a scheduler
+HELD_LINE = "shelfmates-held "  # begins the line that carries what a person may release the night from
 MAINTENANCE = "maintain"
 TRIES = 3  # of a stage that others get in the way of
 PARTS = ("shelfmates", "pyspark", "delta-spark", "torch", "transformers", "great-expectations")
@@ -86,6 +87,10 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
             for stage in stages:
                 _work_on(stage, lake, settings, night, entries)
                 print(entries[-1].closing_line, flush=True)
+    except HeldError as error:
+        if say_figures and error.checks:
+            print(HELD_LINE + json.dumps(error.checks), flush=True)
+        raise
     finally:
         with _in_our_words():
             _record(Lake(spark, settings.lake.root), settings, night, entries)  # of a run that was overtaken too

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from shelfmates.alerts import task_failed
 from shelfmates.submit import SubmitHook
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ NIGHT = "{{ params.get('date') or dag_run.partition_key or ds | default('') }}"
 # of every DAG's tasks
 DEFAULTS: dict[str, Any] = {
     "owner": "shelfmates",
+    "pool": os.environ.get("SHELFMATES_POOL") or "default_pool",
+    "on_failure_callback": task_failed,
     "retries": 2,  # the operator lets only transient errors come to a retry
     "retry_delay": datetime.timedelta(minutes=2),
     "retry_exponential_backoff": 2.0,
@@ -47,26 +50,30 @@ _SPARK_OPTIONS = inspect.signature(SparkSubmitOperator.__init__).parameters.keys
 
 
 class SparkJobOperator(SparkSubmitOperator):
-    """Runs `shelfmates <stages> --date <date> --run-id <run_id>` under spark-submit.
+    """Runs `shelfmates <stages> <options> --date <date> --run-id <run_id>` under spark-submit.
 
-    `date` and `run_id` are templated. The program is that of the checkout this file lies in, else of $SHELFMATES_HOME; its settings are
-    $SHELFMATES_SETTINGS, else the checkout's `shelfmates.toml`. `conf` comes on top of the settings' own `[spark.conf]`, which is read
-    here because a JVM's memory and options must be known before it starts. The interpreter on every machine is the one Airflow runs in,
-    at the same path; where it lies elsewhere, `conf` says so (`spark.pyspark.python`).
+    `options`, `date` and `run_id` are templated; an option that renders to nothing is left out. The program is that of the checkout this
+    file lies in, else of $SHELFMATES_HOME; its settings are $SHELFMATES_SETTINGS, else the checkout's `shelfmates.toml`. `conf` comes on
+    top of the settings' own `[spark.conf]`, which is read here because a JVM's memory and options must be known before it starts. The
+    interpreter on every machine is the one Airflow runs in, at the same path; where it lies elsewhere, `conf` says so
+    (`spark.pyspark.python`).
 
     Every outlet's event gets the date, the run and the stages' figures in its extra. Raises AirflowFailException, which no retry
     follows, unless the program or its process ended in a way that may pass.
     """
 
-    template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "date", "run_id")
+    template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "options", "date", "run_id")
 
-    def __init__(self, *, stages: Sequence[str], date: str = NIGHT, run_id: str = "{{ run_id }}", **kwargs: Any) -> None:
+    def __init__(
+        self, *, stages: Sequence[str], options: Sequence[str] = (), date: str = NIGHT, run_id: str = "{{ run_id }}", **kwargs: Any
+    ) -> None:
         if unknown := kwargs.keys() & _SPARK_OPTIONS:
             raise TypeError(f"{', '.join(sorted(unknown))}: expected Spark's options as `conf`; write them as spark.* properties")
         home = Path(os.environ.get("SHELFMATES_HOME") or Path(__file__).resolve().parents[2])
         super().__init__(application=str(home / "jobs" / "__main__.py"), name=f"shelfmates-{'-'.join(stages)}", **kwargs)
         self._hook: SubmitHook | None = None
         self.stages = list(stages)
+        self.options = list(options)
         self.date = date
         self.run_id = run_id
         self.settings = os.environ.get("SHELFMATES_SETTINGS") or str(home / "shelfmates.toml")
@@ -75,7 +82,7 @@ class SparkJobOperator(SparkSubmitOperator):
         """Submits, waits, and gives the figures to the outlets' events."""
         super().execute(context)
         told: dict[str, Any] = {
-            "snapshot_date": _night_of(self.date),
+            "snapshot_date": night_of(self.date),
             "run_id": self.run_id,
             **_merged(self._hook.figures if self._hook else {}),
         }
@@ -83,23 +90,24 @@ class SparkJobOperator(SparkSubmitOperator):
             context["outlet_events"][asset].extra = told
 
     def _get_hook(self) -> SubmitHook:
-        night = _night_of(self.date)
+        night = night_of(self.date)
         if not Path(self.application).is_file():
             raise AirflowFailException(
                 f"there is no program at {self.application}\n"
                 "  → set SHELFMATES_HOME to the checkout, in the environment of the scheduler and of every worker"
             )
+        options = [option for option in self.options if option]
         return SubmitHook(
             conf=DRIVER | _spark_conf_of(self.settings) | (self.conf or {}),
             conn_id=self._conn_id,
             name=self.name,
-            application_args=[*self.stages, "--date", night, "--run-id", self.run_id, "--settings", self.settings, "--figures"],
+            application_args=[*self.stages, *options, "--date", night, "--run-id", self.run_id, "--settings", self.settings, "--figures"],
             env_vars=self.env_vars,
             spark_binary=_spark_submit(),
         )
 
 
-def _night_of(text: str) -> str:
+def night_of(text: str) -> str:
     """The date in `text`, which may be a day or, from a partition key, a moment."""
     if not text:
         raise AirflowFailException(

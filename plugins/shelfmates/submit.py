@@ -20,8 +20,10 @@ from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 FIGURES_LINE = "shelfmates-figures "  # begins the program's last line, a JSON object with one object per stage
+HELD_LINE = "shelfmates-held "  # begins the line that lists what holds the night, as JSON
 SUBMITTER = "SHELFMATES_SUBMITTER"  # tells the driver whose end is its own, as in jobs/submitter.py
 MESSAGE_LINES = 40  # of the program's last words kept for the exception: a long traceback, or every fault of a settings file
+HELD = 4  # the program's exit code of a night that is held
 MAY_PASS = 75  # EX_TEMPFAIL: the program itself says that a second try may succeed
 GRACE = 3.0  # seconds between asking a process to end and killing it; Airflow kills the task itself after 5
 
@@ -37,11 +39,20 @@ _REASONS = ("shelfmates: ", "Traceback (most recent call last)")  # how the prog
 _GREETING = "shelfmates: night "
 
 
+class NightHeldError(AirflowFailException):
+    """The program holds the night by `checks`, from which a person may release it."""
+
+    def __init__(self, message: str, checks: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.checks = checks
+
+
 class SubmitHook(SparkSubmitHook):
     """`figures` holds what the program reported, by stage, once `submit` has returned; in cluster mode nothing reaches it."""
 
     def __init__(self, **kwargs: Any) -> None:
         self.figures: dict[str, dict[str, float]] = {}
+        self._held: list[dict[str, str]] = []
         self._said: deque[str] = deque(maxlen=MESSAGE_LINES)
         self._stopped = False
         super().__init__(**kwargs)
@@ -49,7 +60,8 @@ class SubmitHook(SparkSubmitHook):
             self._env_vars = _jvm_options() | (self._env_vars or {})
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
-        """Submits and waits. Raises AirflowFailException with the program's own message, or AirflowException if a retry may help."""
+        """Submits and waits. Raises AirflowFailException with the program's own message (NightHeldError where a person may release the
+        night), or AirflowException if a retry may help."""
         if not self._cluster_mode:  # there the driver is on another machine
             os.environ[SUBMITTER] = str(os.getpid())  # a task has a process of its own
         try:
@@ -96,6 +108,8 @@ class SubmitHook(SparkSubmitHook):
             chatter = bool(_CHATTER.match(line)) or (chatter and not _WORDS.match(line))
             if line.startswith(FIGURES_LINE):
                 self.figures = json.loads(line.removeprefix(FIGURES_LINE))
+            elif line.startswith(HELD_LINE):
+                self._held = json.loads(line.removeprefix(HELD_LINE))
             elif chatter or self._stopped:  # what processes say of being ended is no news
                 self.log.debug(line.rstrip())
             elif line.strip():
@@ -110,6 +124,8 @@ class SubmitHook(SparkSubmitHook):
             return AirflowException("the task was stopped: Spark and the Python processes under it were ended")
         killed = code < 0 or code > 128  # by a signal: the machine or a person ended the process, not the program
         message = self._reason() or f"spark-submit {'was killed' if killed else 'failed'} (exit code {code}):\n" + "\n".join(self._said)
+        if code == HELD and self._held:
+            return NightHeldError(message, self._held)
         return AirflowException(message) if killed or code == MAY_PASS else AirflowFailException(message)
 
     def _reason(self) -> str:

@@ -120,6 +120,10 @@ def test_recall_below_its_bound_holds_until_the_bound_is_loosened(lake: Lake, se
     stage(lake, night, recall=0.92)
     said = r"staged_neighbours: recall@1 \(10 random items\) is 0.92, expected >= 0.95: because"
     refused(lake, settings(), night, said, ["staged_neighbours: recall@1"])
+    with pytest.raises(HeldError) as held:
+        audit.run(lake.spark, lake, settings(), night)
+    told = {"check": "staged_neighbours: recall@1", "of": "10 random items", "figure": "0.92", "bound": ">= 0.95", "reason": "because"}
+    assert held.value.checks == [told]
     run(lake, settings(target_recall="0.9"), night)  # without a new search
     assert len(pairs_of(lake, night)) == len(ITEMS)
 
