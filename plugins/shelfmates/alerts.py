@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseHook
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+
+from shelfmates.links import base_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -63,12 +64,13 @@ def night_held(context: "Context", reason: str) -> None:
 
 
 def deadline_missed(context: Mapping[str, Any]) -> None:
-    """As the callback of a DAG's deadline, with the run as REST tells it. A run that has failed has been told of already."""
+    """As the callback of a DAG's deadline, with the run as REST tells it. A run that has failed has been told of already, and the nights of
+    a backfill wait for each other from its start on."""
     run = context["dag_run"]
-    if run["state"] == "failed":
+    if run["state"] == "failed" or run["run_type"] == "backfill":
         return
     night = (run.get("conf") or {}).get("date") or run.get("partition_key") or run.get("logical_date") or ""
-    link = f"{_base()}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'], safe='')}"
+    link = f"{base_url()}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'], safe='')}"
     reason = f"not done by {context['deadline']['deadline_time']}: look which task is at work, waits for an answer or for a slot"
     send(Alert("late", night[:10], "", reason, run["dag_id"], run["dag_run_id"], link))
 
@@ -79,7 +81,7 @@ def of_task(context: "Context", event: str, reason: str, page: str = "") -> Aler
     night = str(getattr(task, "date", ""))
     if "{{" in night:  # the task's process was lost, and this is another one, which renders nothing
         night = str(run.partition_key or context.get("ds") or "")
-    link = f"{_base()}/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}/tasks/{task.task_id}{page}"
+    link = f"{base_url()}/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}/tasks/{task.task_id}{page}"
     return Alert(event, night[:10], task.task_id, reason, run.dag_id, run.run_id, link)
 
 
@@ -126,7 +128,3 @@ def _mail(alert: Alert, connection: "Connection") -> None:
     body = f"<pre>{html.escape(alert.reason[:REASON_LENGTH])}</pre><p><a href='{html.escape(alert.link)}'>{html.escape(alert.link)}</a></p>"
     with SmtpHook(MAIL) as server:
         server.send_email_smtp(to=to, subject=alert.title, html_content=body)
-
-
-def _base() -> str:
-    return str(conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")

@@ -20,6 +20,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk.exceptions import AirflowFailException
 
 from shelfmates.alerts import task_failed
+from shelfmates.links import DataDocsLink, ExplorerLink, SparkHistoryLink
 from shelfmates.submit import SubmitHook
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ NIGHT = "{{ params.get('date') or dag_run.partition_key or ds | default('') }}"
 # of every DAG's tasks
 DEFAULTS: dict[str, Any] = {
     "owner": "shelfmates",
+    # there are as many drivers at once as the pool has slots
     "pool": os.environ.get("SHELFMATES_POOL") or "default_pool",
     "on_failure_callback": task_failed,
     "retries": 2,  # the operator lets only transient errors come to a retry
@@ -62,6 +64,7 @@ class SparkJobOperator(SparkSubmitOperator):
     follows, unless the program or its process ended in a way that may pass.
     """
 
+    operator_extra_links = (ExplorerLink(), DataDocsLink(), SparkHistoryLink())
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "options", "date", "run_id")
 
     def __init__(

@@ -51,6 +51,7 @@ class SubmitHook(SparkSubmitHook):
     """`figures` holds what the program reported, by stage, once `submit` has returned; in cluster mode nothing reaches it."""
 
     def __init__(self, **kwargs: Any) -> None:
+        self.conf: dict[str, str] = kwargs["conf"]
         self.figures: dict[str, dict[str, float]] = {}
         self._held: list[dict[str, str]] = []
         self._said: deque[str] = deque(maxlen=MESSAGE_LINES)
