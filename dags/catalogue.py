@@ -26,10 +26,19 @@ is that of the connection `spark_default`. Every stage leaves a row in the table
 The events of the assets `neighbours` and `current_neighbours` carry the night's figures.
 """
 
-from airflow.sdk import DAG, Param, timezone
+from datetime import timedelta
+
+from airflow.sdk import DAG, DeadlineAlert, DeadlineReference, Param, SyncCallback, timezone
+from shelfmates.alerts import deadline_missed
 from shelfmates.assets import CURRENT_NEIGHBOURS, NEIGHBOURS
 from shelfmates.operator import DEFAULTS, SparkJobOperator
 from shelfmates.publish import PublishOperator
+
+# the form's choices, as the program's own options; to every task, since a night is made and judged by the same settings
+CHOICES = [
+    "{{ '--full' if params.get('lists') == 'full' else '' }}",
+    "{{ '--set=audit.target_recall=%s' % params['target_recall'] if params.get('target_recall') else '' }}",
+]
 
 with DAG(
     dag_id="catalogue",
@@ -40,7 +49,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,  # a night is audited against the one before it
     tags={"shelfmates", "nightly"},
-    default_args=DEFAULTS,
+    default_args=DEFAULTS | {"options": CHOICES},
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=8),  # by 11:00 UTC somebody waits for last night's neighbours
+        callback=SyncCallback(deadline_missed),  # in the executor: no triggerer is needed
+    ),
     params={
         "date": Param(
             None,
@@ -48,12 +62,33 @@ with DAG(
             format="date",
             title="Night",
             description="The night to work on (snapshot_date). Empty: the date of the schedule or of the partition.",
-        )
+        ),
+        "lists": Param(
+            "as settings",
+            type="string",
+            enum=["as settings", "full"],
+            title="Lists",
+            description="*full*: all lists of neighbours are made anew, also where the settings want last night's brought up to date.",
+        ),
+        "target_recall": Param(
+            None,
+            type=["null", "number"],
+            minimum=0.5,
+            maximum=1,
+            title="Target recall",
+            description="The recall to search for and to be held to, 0.5 to 1. Empty: that of the settings.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Everything but publishing: the night is made and audited, the published tables stay as they are.",
+        ),
     },
 ):
     load = SparkJobOperator(task_id="load", stages=["prepare", "ingest", "validate", "clean", "weigh"])
     embed = SparkJobOperator(task_id="embed", stages=["embed"])
     neighbours = SparkJobOperator(task_id="neighbours", stages=["neighbours"])
-    publish = PublishOperator(task_id="publish", outlets=[NEIGHBOURS, CURRENT_NEIGHBOURS])
+    publish = PublishOperator(task_id="publish", audit_only="{{ params.get('dry_run') or '' }}", outlets=[NEIGHBOURS, CURRENT_NEIGHBOURS])
 
     load >> embed >> neighbours >> publish

@@ -82,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
 def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", dated: argparse.ArgumentParser) -> None:
     night = argparse.ArgumentParser(add_help=False, parents=[dated])
     night.add_argument("--date", required=True, type=_date, metavar="YYYY-MM-DD", help="the night")
+    night.add_argument(
+        "--set", action="append", default=[], type=_override, metavar="KEY=VALUE", help="a setting for this run: audit.target_recall=0.97"
+    )
     night.add_argument("--full", action="store_true", help="find all neighbours anew, also where neighbours.increments is set")
     night.add_argument(
         "--override", metavar="REASON", help="publish the night although a check holds it; the reason goes to table overrides"
@@ -190,6 +193,14 @@ def _stage(text: str) -> str:
     return text
 
 
+def _override(text: str) -> tuple[str, str]:
+    """The variable of the environment that would say the same."""
+    key, is_given, value = text.partition("=")
+    if not key or not is_given:
+        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; expected KEY=VALUE, as in neighbours.k=20")
+    return settings_file.OVERRIDE_PREFIX + key.upper().replace(".", "__"), value
+
+
 def _date(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text)
@@ -209,7 +220,7 @@ def _stages(given: argparse.Namespace) -> None:
         )
     from jobs.shift import work
 
-    settings = settings_file.load(given.settings)
+    settings = settings_file.load(given.settings, os.environ | dict(given.set))
     if given.full:
         settings = settings.model_copy(update={"neighbours": settings.neighbours.model_copy(update={"increments": False})})
     release = Release(given.by or _user(), given.override) if given.override else None

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "dags"
 
 
-def context_of(date: str | None = None, partition: str | None = None, ds: str | None = None) -> dict[str, Any]:
+def context_of(date: str | None = None, partition: str | None = None, ds: str | None = None, **params: object) -> dict[str, Any]:
     """The names that a template may use. `ds` is defined only where the run has a logical date, as in Airflow."""
     context: dict[str, Any] = {
-        "params": {"date": date},
+        "params": {"date": date, **params},
         "dag_run": SimpleNamespace(partition_key=partition),
         "run_id": "scheduled__2026-11-20T03:00:00+00:00",
     }
@@ -37,9 +37,9 @@ def rendered(dag: "DAG", task_id: str, context: dict[str, Any]) -> list[str]:
     return hook._build_spark_submit_command(task.application)
 
 
-def check_golden(dag: "DAG", task_id: str) -> None:
-    """`SHELFMATES_REBUILD_GOLDEN=1 pytest tests/dags` writes the files anew."""
-    lines = "\n".join(rendered(dag, task_id, context_of(ds="2026-11-20"))) + "\n"
+def check_golden(dag: "DAG", task_id: str, case: str = "", **params: object) -> None:
+    """The command of a run whose form was filled in like this. `SHELFMATES_REBUILD_GOLDEN=1 pytest tests/dags` writes the files anew."""
+    lines = "\n".join(rendered(dag, task_id, context_of(ds="2026-11-20", **params))) + "\n"
     placeholders = {
         os.environ["SHELFMATES_SETTINGS"]: "<settings>",
         f"{sys.prefix}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages": "<packages>",
@@ -48,7 +48,7 @@ def check_golden(dag: "DAG", task_id: str) -> None:
     }
     for machines_own, placeholder in placeholders.items():
         lines = lines.replace(machines_own, placeholder)
-    golden = GOLDEN / dag.dag_id / f"{task_id}.txt"
+    golden = GOLDEN / dag.dag_id / f"{task_id}{case}.txt"
     if os.environ.get("SHELFMATES_REBUILD_GOLDEN"):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(lines, encoding="utf-8")

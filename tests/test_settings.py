@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli import parser
 from jobs.errors import SettingsError
 from jobs.settings import load
 
@@ -97,3 +98,15 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 def test_the_fingerprint_changes_with_any_setting(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD).fingerprint == read(tmp_path, GOOD).fingerprint
     assert read(tmp_path, GOOD).fingerprint != read(tmp_path, GOOD, SHELFMATES__NEIGHBOURS__K="11").fingerprint
+
+
+def test_the_command_line_sets_what_the_environment_would() -> None:
+    given = parser().parse_args(["audit", "--date", "2026-11-20", "--set=audit.target_recall=0.97", "--set", "embed.fields=['title']"])
+    assert given.set == [("SHELFMATES__AUDIT__TARGET_RECALL", "0.97"), ("SHELFMATES__EMBED__FIELDS", "['title']")]
+
+
+@pytest.mark.parametrize("said", ["audit.target_recall", "=0.97"])
+def test_a_setting_without_a_key_or_a_value_is_refused(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["audit", "--date", "2026-11-20", f"--set={said}"])
+    assert f"{said!r} sets nothing; expected KEY=VALUE" in capsys.readouterr().err

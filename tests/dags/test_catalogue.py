@@ -1,6 +1,6 @@
 """The catalogue DAG: its tasks, its dates, and the commands it renders."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,3 +71,47 @@ def test_no_night(dags: dict[str, "DAG"], partition: str | None, message: str) -
 @pytest.mark.usefixtures("spark_connection")
 def test_rendered_command(dags: dict[str, "DAG"], task: str) -> None:
     check_golden(dags["catalogue"], task)
+
+
+@pytest.mark.parametrize("task", FLOW)
+@pytest.mark.usefixtures("spark_connection")
+def test_rendered_command_of_a_form_that_was_filled_in(dags: dict[str, "DAG"], task: str) -> None:
+    check_golden(dags["catalogue"], task, "-chosen", lists="full", target_recall=0.97, dry_run=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "valid"),
+    [
+        ("date", "2026-11-20", True),
+        ("date", "20 November", False),
+        ("lists", "full", True),
+        ("lists", "half", False),
+        ("target_recall", 1, True),
+        ("target_recall", None, True),
+        ("target_recall", 0.4, False),
+        ("target_recall", "0.97", False),
+        ("dry_run", True, True),
+        ("dry_run", "yes", False),
+    ],
+)
+def test_the_form_is_checked_before_anything_starts(dags: dict[str, "DAG"], name: str, value: object, valid: bool) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = dags["catalogue"].params.get_param(name)
+    if valid:
+        assert param.resolve(value) == value
+    else:
+        with pytest.raises(ParamValidationError):
+            param.resolve(value)
+
+
+@pytest.mark.parametrize(("asked", "audits_only"), [(True, True), (False, False)])
+def test_a_dry_run_is_the_forms_choice(dags: dict[str, "DAG"], asked: bool, audits_only: bool) -> None:
+    task = dags["catalogue"].get_task("publish").prepare_for_execution()
+    task.render_template_fields(context_of(ds="2026-11-20", dry_run=asked))
+    assert bool(task.audit_only) is audits_only
+
+
+def test_a_late_night_is_told_of(dags: dict[str, "DAG"]) -> None:
+    (alert,) = dags["catalogue"].deadline
+    assert (alert.callback.path, alert.interval) == ("shelfmates.alerts.deadline_missed", timedelta(hours=8))
