@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality \
+.PHONY: help setup demo test approval-test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality \
 	disk-test kill-test scheduled-kill-test season-test airflow clean
 
 READY := .venv/.ready
@@ -79,6 +79,9 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # a Spark job leaves one core idle half the time
+
+approval-test: setup ## held nights under a real Airflow: one is released, one rejected, and a webhook is told
+	@.venv/bin/python -m tests.soak.approval
 
 backfill-test: setup ## a backfill through Airflow, three nights at once, against the nights one after the other: the same tables
 	@.venv/bin/python -m tests.soak.backfill $(OPTIONS)

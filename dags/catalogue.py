@@ -7,8 +7,17 @@
   message names source, file and row.
 * **embed** computes the vectors of texts not seen before. Vectors already stored are kept, whatever happens.
 * **neighbours** finds the k most similar items of every item and measures the recall.
-* **publish** (audit, publish) checks the night against its bounds, then makes it visible, in one commit a table. A held night fails here:
-  the message names the check, `audit_results` has its figure, and the published tables are as they were.
+* **publish** (audit, publish) checks the night against its bounds, then makes it visible, in one commit a table. A night that a check
+  holds waits here for a person, and the published tables are as they were: `audit_results` has the figures.
+
+**A held night.** The task waits under *Required Actions*, which names the checks that hold it, for 20 hours. *Publish* publishes the night
+as it is; the reason, and who gave it, go to the table `overrides`. *Reject*, or no answer, fails the task: mend the cause and clear what
+has to run again, or loosen the bound. Who may not edit the DAG's runs, as a viewer, may not answer. `airflow dags test` asks nobody: the
+night fails.
+
+**Who is told.** When a task has failed for good, when a night is held, and when a night that is not a backfill's is not done after 8 hours
+(the triggerer tells of that), one message each goes to the connections `shelfmates_webhook` (JSON, as Slack reads it: host `https://…`,
+password the secret end of the path) and `shelfmates_mail` (smtp, with `to` and `from_email` in its extra), where they exist.
 
 **Rerun.** Clear the failed task with its downstream: every stage replaces what it wrote for the same night, and readers see the old night
 or the new one, never a part. A task is retried by itself only where a second try may help (another writer, a lost process); any other
@@ -20,15 +29,22 @@ failure waits for a person.
 (`--reprocess-behavior completed` to work again on nights that are done). A backfill never moves `current_neighbours` back to an older
 night.
 
+**Other settings for one run.** The form has *Lists* (all neighbours anew), *Target recall*, and *Dry run*: everything but publishing, with
+`publish` skipped at the end, so that no asset has an event. A dry run that a check holds fails. To publish one after all:
+`shelfmates audit publish --date DATE --run-id RUN_ID`.
+
 **Where things are.** What runs is `shelfmates <stages> --date DATE --settings FILE`, which works without Airflow too; the settings are
 `$SHELFMATES_SETTINGS`, else `shelfmates.toml` of the checkout, and name the sources, the lake and the folder of the Data Docs page. Spark
 is that of the connection `spark_default`. Every stage leaves a row in the table `runs`; what was refused is in `quarantined_items`.
+Tasks
+run in the pool `$SHELFMATES_POOL`, else in the default one. Links on a task's page lead to the explorer, to Data Docs where
+`$SHELFMATES_DOCS_URL` says that they are served, and to Spark's history server where `[spark.conf]` has `spark.yarn.historyServer.address`.
 The events of the assets `neighbours` and `current_neighbours` carry the night's figures.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, DeadlineAlert, DeadlineReference, Param, SyncCallback, timezone
+from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, Param, timezone
 from shelfmates.alerts import deadline_missed
 from shelfmates.assets import CURRENT_NEIGHBOURS, NEIGHBOURS
 from shelfmates.operator import DEFAULTS, SparkJobOperator
@@ -53,7 +69,7 @@ with DAG(
     deadline=DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(hours=8),  # by 11:00 UTC somebody waits for last night's neighbours
-        callback=SyncCallback(deadline_missed),  # in the executor: no triggerer is needed
+        callback=AsyncCallback(deadline_missed),
     ),
     params={
         "date": Param(

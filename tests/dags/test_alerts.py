@@ -1,5 +1,6 @@
 """Who is told, by a web server and a mail server that listen for real: once for each event, and nothing but what was meant."""
 
+import asyncio
 import json
 import logging
 import socketserver
@@ -157,7 +158,7 @@ def test_a_late_night_is_told_of_unless_it_has_failed_or_waits_its_turn(posted: 
     from shelfmates.alerts import deadline_missed
 
     run = {"dag_id": "catalogue", "dag_run_id": RUN, "state": state, "run_type": kind, "logical_date": "2026-11-20T03:00:00Z", "conf": {}}
-    deadline_missed({"dag_run": run, "deadline": {"id": "1", "deadline_time": "2026-11-20T11:00:00Z"}})
+    asyncio.run(deadline_missed({"dag_run": run, "deadline": {"id": "1", "deadline_time": "2026-11-20T11:00:00Z"}}))
     assert [(told["event"], told["night"], told["link"]) for _, _, told in posted] == [("late", "2026-11-20", PAGE)] * messages
 
 

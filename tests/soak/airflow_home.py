@@ -45,6 +45,7 @@ class Airflow:
     home: Path
     url: str
     environment: Mapping[str, str]
+    user: str = ""  # who asks for what there is, with the same word as password; nobody where everybody is an admin
 
     def command(self, *arguments: str) -> None:
         """Runs `airflow …`. Raises AirflowError with the end of what it said if it fails."""
@@ -67,12 +68,15 @@ class Airflow:
 
     def answer(self, path: str) -> dict[str, Any]:
         """What the REST API says to a GET."""
-        with urllib.request.urlopen(f"{self.url}/auth/token") as response:
-            token = json.load(response)["access_token"]
-        asked = urllib.request.Request(f"{self.url}/api/v2/{path}", headers={"Authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(asked) as response:
-            found: dict[str, Any] = json.load(response)
-        return found
+        return self.asked("GET", path, None, self.user)
+
+    def asked(self, method: str, path: str, payload: object, user: str) -> dict[str, Any]:
+        """What the REST API says to this user."""
+        login = {"username": user, "password": user}
+        token = _json_of(_request("POST", f"{self.url}/auth/token", login) if user else _request("GET", f"{self.url}/auth/token", None))
+        request = _request(method, f"{self.url}/api/v2/{path}", payload)
+        request.add_header("Authorization", f"Bearer {token['access_token']}")
+        return _json_of(request)
 
     def runs(self, dag_id: str) -> list[Run]:
         """All runs of the DAG, in the order of their nights."""
@@ -108,12 +112,15 @@ class Airflow:
 
 
 @contextmanager
-def running(home: Path, dag_id: str, further: Mapping[str, str], at_once: int) -> Iterator[Airflow]:
-    """Airflow with the DAG switched on, so many of its tasks at once, and `further` environment variables of its tasks. At the end of the
-    `with` every process that was started for it is ended, whatever has happened."""
+def running(home: Path, dag_id: str, further: Mapping[str, str], at_once: int, users: Mapping[str, str] | None = None) -> Iterator[Airflow]:
+    """Airflow with the DAG switched on, so many of its tasks at once, `further` environment variables of its tasks, and these users with
+    their roles, the first an admin; without any, everybody is one. At the end of the `with` every process that was started for it is ended,
+    whatever has happened."""
     home.mkdir(parents=True)
     home = home.resolve()  # as processes tell it
-    airflow = Airflow(home, url := f"http://127.0.0.1:{free_port()}", environment(home, url, at_once) | dict(further))
+    known = with_users(home, users) if users else {}
+    url = f"http://127.0.0.1:{free_port()}"
+    airflow = Airflow(home, url, environment(home, url, at_once) | known | dict(further), next(iter(users or {}), ""))
     airflow.command("db", "migrate")
     with ExitStack() as at_end:
         at_end.callback(end_all, home)
@@ -146,6 +153,28 @@ def environment(home: Path, url: str, at_once: int) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # a DAG that is switched on would run last night
         "AIRFLOW_CONN_SPARK_DEFAULT": '{"conn_type": "spark", "host": "local[2]"}',
     }
+
+
+def with_users(home: Path, users: Mapping[str, str]) -> dict[str, str]:
+    """What tells Airflow of these users, each with their name as password."""
+    passwords = home / "passwords.json"
+    passwords.write_text(json.dumps({name: name for name in users}), encoding="utf-8")
+    return {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in users.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+    }
+
+
+def _request(method: str, address: str, payload: object) -> urllib.request.Request:
+    body = None if payload is None else json.dumps(payload).encode()
+    return urllib.request.Request(address, body, {"Content-Type": "application/json"}, method=method)
+
+
+def _json_of(request: urllib.request.Request) -> dict[str, Any]:
+    with urllib.request.urlopen(request) as response:
+        found: dict[str, Any] = json.load(response)
+    return found
 
 
 def free_port() -> int:
