@@ -1,0 +1,249 @@
+"""What the explorer tells, as plain values for JSON: nights, products and their neighbours, refused rows, audits, and what differs between
+two nights.
+
+A night that is not published shows what is staged, and says so: whoever releases it should see it before. Raises LookupError for a table,
+a night or a product that is not there.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from shelfmates.explorer.shelf import Part, Shelf
+
+PAGE = 50  # rows of a page
+MOST = 200  # that anybody gets at once
+WORDS = 8  # of a search that are looked for
+
+RUNS = Part("runs", "SELECT * EXCLUDE (versions) FROM source WHERE stage <> 'maintain' ORDER BY started_at")
+CHECKS = Part("audit_results", "SELECT * FROM source ORDER BY snapshot_date")
+OVERRIDES = Part("overrides", "SELECT * FROM source ORDER BY released_at")
+
+Row = dict[str, Any]
+
+
+def items_of(night: date) -> Part:
+    return Part("clean_items", "SELECT * EXCLUDE (snapshot_date, text, content_hash) FROM source ORDER BY item_id", night)
+
+
+def words_of(night: date) -> Part:
+    """word, item_id: what products are searched by, without case and accents."""
+    spoken = "lower(strip_accents(concat_ws(' ', title, brand, model, gtin, item_id)))"
+    split = rf"unnest(string_split_regex({spoken}, '[^\p{{L}}\p{{N}}]+')) AS word"
+    return Part(
+        "clean_items", f"SELECT DISTINCT word, item_id FROM (SELECT {split}, item_id FROM source) WHERE word <> '' ORDER BY word", night
+    )
+
+
+def refused_in(night: date) -> Part:
+    return Part("quarantined_items", "SELECT * EXCLUDE (snapshot_date) FROM source ORDER BY source, file, row", night)
+
+
+def pairs_of(shelf: Shelf, night: date) -> tuple[Part, bool]:
+    """The night's pairs, and whether they are published; of those that are staged, as many of an item as would be."""
+    columns = "SELECT item_id, rank, neighbour_id, similarity, parts FROM source"
+    if night in shelf.nights("neighbours"):
+        return Part("neighbours", f"{columns} ORDER BY item_id, rank", night), True
+    with shelf.reading(runs=RUNS) as connection:
+        made = "snapshot_date = ? AND stage = 'neighbours' AND outcome = 'ok'"
+        k = value(connection, f"SELECT max_by(figures['k'], started_at) FROM runs WHERE {made}", night)
+    return Part("staged_neighbours", f"{columns} WHERE rank <= {int(k or 0)} ORDER BY item_id, rank", night), False
+
+
+def rows(connection: Any, query: str, *values: Any) -> list[Row]:
+    found = connection.execute(query, values)
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def value(connection: Any, query: str, *values: Any) -> Any:
+    """The one value of the one row of a query."""
+    return connection.execute(query, values).fetchone()[0]
+
+
+def nights(shelf: Shelf, count: int) -> list[Row]:
+    """The newest nights, oldest first: of the last run of each its state, its stages and its figures."""
+    with shelf.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
+        stages = rows(
+            connection,
+            """WITH last AS (SELECT snapshot_date, max_by(run_id, started_at) AS run_id FROM runs GROUP BY ALL ORDER BY ALL DESC LIMIT ?)
+            SELECT snapshot_date, run_id, stage, started_at, seconds, outcome, rows_in, rows_out, figures, peak_memory_mb
+            FROM runs SEMI JOIN last USING (snapshot_date, run_id)
+            QUALIFY row_number() OVER (PARTITION BY snapshot_date, stage ORDER BY started_at DESC) = 1
+            ORDER BY snapshot_date, started_at""",
+            count,
+        )
+        checks = rows(connection, """SELECT run_id, snapshot_date, "check", grade, passed, figure FROM checks""")
+        released = rows(connection, "SELECT snapshot_date, run_id, who, why FROM overrides")
+    published, found = set(shelf.nights("neighbours")), dict[date, Row]()
+    for stage in stages:
+        night = found.setdefault(stage["snapshot_date"], {"night": stage["snapshot_date"], "run_id": stage["run_id"], "stages": []})
+        night["stages"].append({name: stage[name] for name in ("stage", "started_at", "seconds", "outcome", "rows_out", "peak_memory_mb")})
+        night |= figures(stage)
+    judged = {(check["snapshot_date"], check["run_id"], check["check"]): check for check in checks}
+    for check in judged.values():
+        night = found.get(check["snapshot_date"], {})
+        if night.get("run_id") == check["run_id"]:
+            if check["check"] in ("night: churn", "night: similarity shift"):
+                night[check["check"].removeprefix("night: ").replace(" ", "_")] = check["figure"]
+            if not check["passed"]:
+                night.setdefault("broken" if check["grade"] == "fail" else "warned", []).append(check["check"])
+    release = {(row["snapshot_date"], row["run_id"]): row for row in released}
+    for night in found.values():
+        night["released"] = release.get((night["night"], night["run_id"]))
+        night["published"] = night["night"] in published
+        night["state"] = state(night)
+    return list(found.values())
+
+
+def figures(stage: Mapping[str, Any]) -> Row:
+    """What the strip shows of a stage's row in `runs`."""
+    found = dict(stage["figures"])
+    told = {
+        "ingest": {"rows": stage["rows_out"]},
+        "validate": {"quarantined": stage["rows_out"], "quarantined_share": stage["rows_out"] / max(1, stage["rows_in"] or 0)},
+        "clean": {"items": stage["rows_out"]},
+        "embed": {"new_vectors": stage["rows_out"]},
+        "neighbours": {name: found.get(name) for name in ("recall", "recall_low", "recall_high", "coverage", "increment")},
+    }
+    return told.get(stage["stage"], {}) if stage["outcome"] == "ok" else {}
+
+
+def state(night: Row) -> str:
+    """published, held, failed, or at work."""
+    outcomes = {stage["stage"]: stage["outcome"] for stage in night["stages"]}
+    if outcomes.get("publish") == "ok":
+        return "published"
+    if any(outcome.startswith("HeldError") for outcome in outcomes.values()):
+        return "held"
+    return "failed" if any(outcome != "ok" for outcome in outcomes.values()) else "at work"
+
+
+def audit(shelf: Shelf, night: date) -> Row:
+    """Every check of the night's last run, those that hold it first, with the release if there was one."""
+    with shelf.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
+        last = value(connection, "SELECT max_by(run_id, started_at) FROM runs WHERE snapshot_date = ?", night)
+        if last is None:
+            raise LookupError(f"no run has worked on {night}")
+        checks = rows(
+            connection,
+            """SELECT "check", grade, passed, figure, bound, reason FROM checks WHERE snapshot_date = ? AND run_id = ?
+            ORDER BY passed, grade, "check" """,
+            night,
+            last,
+        )
+        released = rows(
+            connection, "SELECT who, why, released_at, checks FROM overrides WHERE snapshot_date = ? AND run_id = ?", night, last
+        )
+    return {"night": night, "run_id": last, "checks": checks, "releases": released, "published": night in shelf.nights("neighbours")}
+
+
+def search(shelf: Shelf, night: date, text: str, skip: int, count: int) -> Row:
+    """Products of which every word of the text begins a word of title, brand, model, GTIN or id; all products without a text. Where there
+    are none, those whose title holds the text as it stands."""
+    shown = "item_id, source, title, brand, category, price, currency, image, count(*) OVER () AS found"
+    page = f"ORDER BY length(title), title, item_id LIMIT {count} OFFSET {skip}"
+    with shelf.reading(items=items_of(night), words=words_of(night)) as connection:
+        split = r"SELECT list_filter(string_split_regex(lower(strip_accents(?)), '[^\p{L}\p{N}]+'), lambda word: word <> '')"
+        words = value(connection, split, text)[:WORDS]
+        if not text.strip():
+            found = rows(connection, f"SELECT {shown} FROM items ORDER BY item_id LIMIT {count} OFFSET {skip}")
+        elif words:
+            each = " INTERSECT ".join("SELECT item_id FROM words WHERE word >= ? AND word < ? || chr(1114111)" for _ in words)
+            values = [value for word in words for value in (word, word)]
+            found = rows(connection, f"SELECT {shown} FROM items WHERE item_id IN ({each}) {page}", *values)
+        else:
+            found = []
+        if not found and text.strip() and not skip:
+            found = rows(connection, f"SELECT {shown} FROM items WHERE contains(lower(title), lower(?)) {page}", text.strip())
+    total = found[0].pop("found") if found else 0
+    for row in found[1:]:
+        del row["found"]
+    return {"night": night, "found": total, "skip": skip, "items": found}
+
+
+def item(shelf: Shelf, night: date, item_id: str, before: date | None) -> Row:
+    """A product with its neighbours and the parts of each similarity; with a night before, what its list had then and has not now."""
+    pairs, published = pairs_of(shelf, night)
+    near = """SELECT rank, neighbour_id AS item_id, similarity, parts, title, brand, category, price, currency, image, source
+        FROM pairs LEFT JOIN items ON items.item_id = neighbour_id WHERE pairs.item_id = ? ORDER BY rank"""
+    with shelf.reading(items=items_of(night), pairs=pairs) as connection:
+        mine = rows(connection, "SELECT * FROM items WHERE item_id = ?", item_id)
+        if not mine:
+            raise LookupError(f"the night of {night} has no product {item_id}")
+        neighbours = rows(connection, near, item_id)
+    gone: list[Row] = []
+    if before:
+        with shelf.reading(items=items_of(before), pairs=pairs_of(shelf, before)[0]) as connection:
+            last = rows(connection, near, item_id)
+        listed, had = ({row["item_id"] for row in of} for of in (neighbours, last))
+        gone = [row for row in last if row["item_id"] not in listed]
+        for row in neighbours:
+            row["new"] = row["item_id"] not in had
+    return {"night": night, "published": published, "item": mine[0], "neighbours": neighbours, "gone": gone}
+
+
+def quarantine(shelf: Shelf, night: date, reason: str | None, source: str | None, skip: int, count: int) -> Row:
+    """How many rows were refused, by reason and by source, and a page of them as they came."""
+    chosen = "WHERE ($1::VARCHAR IS NULL OR list_contains(reasons, $1)) AND ($2::VARCHAR IS NULL OR source = $2)"
+    with shelf.reading(refused=refused_in(night)) as connection:
+        each = "SELECT unnest(reasons) AS reason, source FROM refused"
+        counted = f"SELECT reason, source, count(*) AS rows FROM ({each}) GROUP BY ALL"
+        reasons = rows(connection, f"{counted} ORDER BY rows DESC, reason, source")
+        total = value(connection, f"SELECT count(*) FROM refused {chosen}", reason, source)
+        page = f"SELECT * FROM refused {chosen} ORDER BY source, file, row LIMIT {count} OFFSET {skip}"
+        found = rows(connection, page, reason, source)
+    for row in found:
+        row["values"] = json.loads(row["values"])
+    return {"night": night, "reasons": reasons, "found": total, "skip": skip, "rows": found}
+
+
+def changes(shelf: Shelf, before: date, after: date) -> Row:
+    """What differs between two nights: products that came, went and changed, and whose lists changed most."""
+    (then, _), (now, _) = pairs_of(shelf, before), pairs_of(shelf, after)
+    parts = {"was": items_of(before), "items": items_of(after), "had": then, "has": now}
+    fields = ("title", "description", "brand", "category", "price", "currency", "gtin", "model", "image", "attributes")
+    with shelf.reading(**parts) as connection:
+        differ = ", ".join(f"count_if(was.{name} IS DISTINCT FROM items.{name}) AS {name}" for name in fields)
+        (counts,) = rows(connection, f"SELECT count(*) AS both, {differ} FROM was JOIN items USING (item_id)")
+        came = rows(
+            connection, "SELECT item_id, title, count(*) OVER () AS found FROM items ANTI JOIN was USING (item_id) ORDER BY 1 LIMIT 50"
+        )
+        went = rows(
+            connection, "SELECT item_id, title, count(*) OVER () AS found FROM was ANTI JOIN items USING (item_id) ORDER BY 1 LIMIT 50"
+        )
+        moved = rows(
+            connection,
+            f"""WITH lost AS (SELECT item_id, count(*) AS lost FROM had ANTI JOIN has USING (item_id, neighbour_id)
+                SEMI JOIN items USING (item_id) GROUP BY item_id)
+            SELECT item_id, title, lost, sum(lost) OVER () AS pairs, count(*) OVER () AS found
+            FROM lost JOIN items USING (item_id) ORDER BY lost DESC, item_id LIMIT {PAGE}""",
+        )
+        pairs = value(connection, "SELECT count(*) FROM had SEMI JOIN items USING (item_id)")
+    both = counts.pop("both")
+    return {
+        "before": before,
+        "after": after,
+        "both": both,
+        "changed": counts,
+        "came": listed(came),
+        "went": listed(went),
+        "lists": listed(moved) | {"pairs": pairs, "lost": int(moved[0]["pairs"]) if moved else 0},
+    }
+
+
+def listed(found: list[Row]) -> Row:
+    """The first rows of many, and how many there are."""
+    return {
+        "found": found[0]["found"] if found else 0,
+        "rows": [{k: v for k, v in row.items() if k not in ("found", "pairs")} for row in found],
+    }
+
+
+def day(text: str) -> date:
+    """Raises ValueError unless it is a day as YYYY-MM-DD."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a date, YYYY-MM-DD")
+    return date.fromisoformat(text)

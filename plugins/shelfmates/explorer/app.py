@@ -1,0 +1,136 @@
+"""The routes of the explorer, mounted in Airflow's API server behind its login: who may read the DAG `catalogue` may read them all.
+
+Everything is read-only: a held night is released in Airflow's own form, under Airflow's own permissions. Routes are plain functions, which
+FastAPI runs in threads: blocking ones must not stop the server's loop.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from deltalake.exceptions import DeltaError
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from shelfmates.explorer import answers
+from shelfmates.explorer.shelf import Shelf
+
+DAG_ID = "catalogue"
+PAGES = Path(__file__).parent / "static"
+FILES = {"explorer.css": "text/css", "explorer.js": "text/javascript"}
+# scripts and styles are the explorer's own; pictures come from wherever a catalogue keeps them, and are not told who looks at them
+POLICY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' http: https:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-store",
+}
+
+
+@cache
+def shelf() -> Shelf:
+    """That of the lake which the settings name: those that the DAGs' tasks use, $SHELFMATES_SETTINGS."""
+    from jobs import errors, settings
+
+    try:
+        return Shelf(settings.load().lake.root)
+    except errors.SettingsError as error:
+        raise HTTPException(503, str(error)) from None
+
+
+app = FastAPI(
+    title="Shelfmates explorer",
+    docs_url=None,  # open to anybody unless switched off
+    redoc_url=None,
+    openapi_url=None,
+    dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN, DAG_ID))],
+)
+
+
+@app.middleware("http")
+async def guarded(request: Request, call_next: Callable[[Request], Any]) -> Response:
+    """Every answer with the policy, those of refused requests too."""
+    response: Response = await call_next(request)
+    response.headers.update(POLICY)
+    return response
+
+
+@app.exception_handler(LookupError)
+def not_there(request: Request, error: LookupError) -> JSONResponse:
+    return JSONResponse({"detail": str(error.args[0]) if error.args else "not there"}, 404)
+
+
+@app.exception_handler(DeltaError)
+def damaged(request: Request, error: DeltaError) -> JSONResponse:
+    return JSONResponse({"detail": f"the lake cannot be read: {error}"}, 503)
+
+
+@app.exception_handler(HTTPException)
+def refused(request: Request, error: HTTPException) -> Response:
+    """Says it to people where a page was asked for."""
+    if error.status_code in (401, 403) and "text/html" in request.headers.get("accept", ""):
+        return Response(f"{error.detail}. Log in to Airflow, then open this page again.", error.status_code, media_type="text/plain")
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+def _night(night: str) -> date:
+    try:
+        return answers.day(night)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+Night = Annotated[date, Depends(_night)]
+Skip = Annotated[int, Query(ge=0, le=10_000_000)]
+Count = Annotated[int, Query(ge=1, le=answers.MOST)]
+Text = Annotated[str, Query(max_length=1000)]
+
+
+@app.get("/")
+def page() -> FileResponse:
+    return FileResponse(PAGES / "index.html", media_type="text/html")
+
+
+@app.get("/static/{name}")
+def file(name: str) -> FileResponse:
+    if name not in FILES:
+        raise HTTPException(404, "there is no such file")
+    return FileResponse(PAGES / name, media_type=FILES[name])
+
+
+@app.get("/nights")
+def nights(count: Count = 60) -> list[answers.Row]:
+    return answers.nights(shelf(), count)
+
+
+@app.get("/nights/{night}/audit")
+def audit(night: Night) -> answers.Row:
+    return answers.audit(shelf(), night)
+
+
+@app.get("/nights/{night}/items")
+def items(night: Night, text: Text = "", skip: Skip = 0, count: Count = answers.PAGE) -> answers.Row:
+    return answers.search(shelf(), night, text, skip, count)
+
+
+@app.get("/nights/{night}/item")
+def item(night: Night, item_id: Text, before: str | None = None) -> answers.Row:
+    return answers.item(shelf(), night, item_id, _night(before) if before else None)
+
+
+@app.get("/nights/{night}/quarantine")
+def quarantine(
+    night: Night, reason: Text | None = None, source: Text | None = None, skip: Skip = 0, count: Count = answers.PAGE
+) -> answers.Row:
+    return answers.quarantine(shelf(), night, reason, source, skip, count)
+
+
+@app.get("/nights/{night}/changes")
+def changes(night: Night, before: str) -> answers.Row:
+    return answers.changes(shelf(), _night(before), night)

@@ -1,0 +1,137 @@
+"""What the explorer's readers have asked for of the lake, held at hand in a DuckDB file of this process.
+
+Part of a table, mostly a night's rows, is read once, through delta-rs from wherever the lake lies, and kept in the order in which it is
+looked up: a product and its neighbours are found in milliseconds, where the lake's own files would be read from end to end. What is held
+is known by the Delta files it came from: a night that is published again is read again, and the others stay. Nothing is written to the
+lake, and nothing outside it is read.
+"""
+
+import atexit
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from threading import Lock
+
+import duckdb
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+MEMORY = "256MB"  # DuckDB's own; what does not fit waits in the file
+HELD = 128  # parts: a month of nights, each with its products, their words, its pairs and what was refused
+FRESH = 1.0  # seconds for which a table's log is not looked at again
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is held of a table: a SELECT `FROM source`, which is all of it, or of one night. Raises LookupError where there is no such
+    table yet."""
+
+    table: str
+    select: str
+    night: date | None = None
+
+    @property
+    def files(self) -> list[tuple[str, str, str]] | None:
+        return [("snapshot_date", "=", str(self.night))] if self.night else None
+
+
+@dataclass
+class _Held:
+    name: "Future[str]"  # of the DuckDB table, once it is read
+    readers: int = 0
+
+
+class Shelf:
+    """root: of the lake, a folder or an address that delta-rs knows. Ends with the process, or with `close`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._folder = tempfile.TemporaryDirectory(prefix="shelfmates-explorer-")
+        self._database = duckdb.connect(f"{self._folder.name}/held.duckdb", config={"memory_limit": MEMORY})
+        self._logs: dict[str, tuple[DeltaTable, float]] = {}
+        self._held: OrderedDict[tuple[Part, tuple[str, ...]], _Held] = OrderedDict()
+        self._lock, self._made = Lock(), 0
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Lets go of all that is held. Does nothing the second time."""
+        self._database.close()
+        self._folder.cleanup()
+        atexit.unregister(self.close)
+
+    @contextmanager
+    def reading(self, **parts: Part) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that has the parts as they are now as views of these names, for as long as the `with` lasts."""
+        held = []
+        try:
+            with self._database.cursor() as cursor:
+                for name, part in parts.items():
+                    held.append(self._taken(part))
+                    cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {held[-1].name.result()}")
+                yield cursor
+        finally:
+            with self._lock:
+                for one in held:
+                    one.readers -= 1
+
+    def nights(self, table: str) -> list[date]:
+        """The nights that a table partitioned by snapshot_date has rows of, oldest first; none where there is no such table yet."""
+        with self._lock:
+            try:
+                found = self._log(table).partitions()
+            except LookupError:
+                return []
+        return sorted(date.fromisoformat(partition["snapshot_date"]) for partition in found)
+
+    def _log(self, table: str) -> DeltaTable:
+        log, at = self._logs.get(table, (None, 0.0))
+        if log is None:
+            try:
+                log = DeltaTable(f"{self.root}/{table}")
+            except TableNotFoundError:
+                raise LookupError(f"there is no table {table} under {self.root}") from None
+        elif time.monotonic() - at < FRESH:
+            return log
+        else:
+            log.update_incremental()
+        self._logs[table] = log, time.monotonic()
+        return log
+
+    def _taken(self, part: Part) -> _Held:
+        """The part, with one reader more. Who asks first reads it from the lake, without keeping others from what is there."""
+        with self._lock:
+            log = self._log(part.table)
+            key = part, tuple(log.file_uris(file_pruning_predicate=part.files))
+            mine = key not in self._held
+            held = self._held.setdefault(key, _Held(Future()))
+            held.readers += 1
+            self._held.move_to_end(key)
+            if mine:
+                self._made += 1
+                name, source = f"held_{self._made}", log.to_pyarrow_dataset(file_pruning_predicate=part.files)
+        if mine:
+            try:
+                with self._database.cursor() as cursor:
+                    cursor.register("source", source)
+                    cursor.execute(f"CREATE TABLE {name} AS {part.select}")
+            except BaseException as error:
+                held.name.set_exception(error)
+                with self._lock:
+                    del self._held[key]
+                raise
+            held.name.set_result(name)
+            self._forget()
+        return held
+
+    def _forget(self) -> None:
+        """Drops what was asked for longest ago, and nobody reads now."""
+        with self._lock:
+            idle = [key for key, held in self._held.items() if not held.readers]
+            gone = [self._held.pop(key) for key in idle[: max(0, len(self._held) - HELD)]]
+        for held in gone:
+            self._database.cursor().execute(f"DROP TABLE {held.name.result()}")

@@ -1,0 +1,189 @@
+"""What the explorer tells of a lake, against what was put there."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import pytest
+from shelfmates.explorer import answers
+from shelfmates.explorer.shelf import HELD as MOST_HELD
+from shelfmates.explorer.shelf import Part, Shelf
+
+from tests.dags.explorer_lake import CAME, GONE, HELD, HOSTILE, PLAIN, PUBLISHED, make, pairs, write
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def shelf(root: Path) -> Iterator[Shelf]:
+    with closing(Shelf(str(root))) as shelf:
+        yield shelf
+
+
+def found(shelf: Shelf, text: str, night: date = HELD) -> set[str]:
+    told = answers.search(shelf, night, text, 0, 50)
+    assert told["found"] == len(told["items"])
+    return {row["item_id"] for row in told["items"]}
+
+
+def test_nights_tell_their_state_and_their_figures(shelf: Shelf) -> None:
+    first, second = answers.nights(shelf, 10)
+    assert (first["night"], first["state"], first["published"]) == (PUBLISHED, "published", True)
+    assert first["released"]["who"] == "Ada"
+    assert (second["night"], second["state"], second["published"], second["broken"]) == (HELD, "held", False, ["night: churn"])
+    assert (second["items"], second["quarantined"], second["recall"], second["churn"]) == (9, 2, 0.99, 0.7)
+    assert second["quarantined_share"] == pytest.approx(2 / 9)
+    assert [stage["stage"] for stage in second["stages"]][-2:] == ["neighbours", "audit"]
+    assert [night["night"] for night in answers.nights(shelf, 1)] == [HELD]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {*PLAIN, *HOSTILE} - {GONE}),
+        ("ecritoire", {"oak"}),  # accents do not matter
+        ("DESK oak", {"oak"}),  # every word, in any order and case
+        ("lx-2", {"lamp"}),  # the beginning of a word
+        ("00", {"lamp"}),  # in the midst of a word, where no word begins so
+        ("skdes", {"long"}),
+        ("DROP TABLE", {"sql"}),
+        ("'; DROP TABLE items; --", {"sql"}),
+        ("%", set[str]()),  # no wildcard
+        ("\x00", {"nul"}),
+        ("a/b", {"a/b?c=d&e#f"}),  # ids are searched as well
+        ("שולחן", {"bidirectional"}),
+    ],
+)
+def test_search_finds_what_all_words_begin(shelf: Shelf, text: str, expected: set[str]) -> None:
+    assert found(shelf, text) == expected
+
+
+def test_pages_of_a_search_follow_each_other(shelf: Shelf) -> None:
+    every = [row["item_id"] for row in answers.search(shelf, HELD, "", 0, 50)["items"]]
+    pages = [row["item_id"] for skip in range(0, 9, 2) for row in answers.search(shelf, HELD, "", skip, 2)["items"]]
+    assert pages == every
+    beyond = answers.search(shelf, HELD, "desk", 1000, 2)
+    assert beyond["items"] == []
+
+
+def test_a_product_of_a_published_night_has_its_published_neighbours(shelf: Shelf) -> None:
+    told = answers.item(shelf, PUBLISHED, "oak", None)
+    assert told["published"]
+    assert told["item"]["title"] == PLAIN["oak"]
+    assert [(row["rank"], row["item_id"], row["title"]) for row in told["neighbours"]] == [
+        (1, "pine", PLAIN["pine"]),
+        (2, "lamp", PLAIN["lamp"]),
+    ]
+    assert told["neighbours"][0]["parts"]["semantic"] == pytest.approx(0.9)
+    assert told["neighbours"][0]["parts"]["codes"] is None
+
+
+def test_a_product_of_a_held_night_has_as_many_staged_neighbours_as_would_be_published(shelf: Shelf) -> None:
+    told = answers.item(shelf, HELD, "oak", PUBLISHED)
+    assert not told["published"]
+    assert [(row["item_id"], row["new"]) for row in told["neighbours"]] == [("lamp", False), ("script", True)]
+    assert [row["item_id"] for row in told["gone"]] == ["pine"]
+
+
+@pytest.mark.parametrize("item_id", ["nobody", "' OR 1 = 1 --", ""])
+def test_a_product_that_is_not_there_is_told(shelf: Shelf, item_id: str) -> None:
+    with pytest.raises(LookupError, match="has no product"):
+        answers.item(shelf, HELD, item_id, None)
+
+
+def test_quarantine_counts_every_reason_and_shows_the_rows_as_they_came(shelf: Shelf) -> None:
+    told = answers.quarantine(shelf, HELD, None, None, 0, 50)
+    assert [(row["reason"], row["rows"]) for row in told["reasons"]] == [("price is not a number", 2), ("title is missing", 1)]
+    assert told["rows"][0]["values"] == {"title": HOSTILE["script"], "price": "x"}
+    one = answers.quarantine(shelf, HELD, "title is missing", "shop", 0, 50)
+    assert [row["row"] for row in one["rows"]] == [2]
+    assert answers.quarantine(shelf, HELD, None, "market", 0, 50)["found"] == 0
+    assert answers.quarantine(shelf, PUBLISHED, None, None, 0, 50)["rows"] == []
+
+
+def test_changes_between_two_nights(shelf: Shelf) -> None:
+    told = answers.changes(shelf, PUBLISHED, HELD)
+    assert [row["item_id"] for row in told["came"]["rows"]] == [CAME]
+    assert [row["item_id"] for row in told["went"]["rows"]] == [GONE]
+    assert (told["both"], told["changed"]["price"], told["changed"]["title"]) == (8, 1, 0)
+    before = {(row["item_id"], row["neighbour_id"]) for row in pairs(PUBLISHED, [n for n in PLAIN | HOSTILE if n != CAME], 2, "")}
+    after = {(row["item_id"], row["neighbour_id"]) for row in pairs(HELD, [n for n in PLAIN | HOSTILE if n != GONE], 2, "")}
+    lost = {pair for pair in before - after if pair[0] != GONE}
+    assert told["lists"]["lost"] == len(lost)
+    assert {row["item_id"] for row in told["lists"]["rows"]} == {item_id for item_id, _ in lost}
+
+
+def test_the_audit_of_a_night_begins_with_what_holds_it(shelf: Shelf) -> None:
+    told = answers.audit(shelf, HELD)
+    assert [(row["check"], row["passed"]) for row in told["checks"]] == [("night: churn", False), ("clean_items: rows", True)]
+    assert answers.audit(shelf, PUBLISHED)["releases"][0]["why"] == "looked at it"
+    with pytest.raises(LookupError, match="no run"):
+        answers.audit(shelf, date(2020, 1, 1))
+
+
+def test_a_night_published_again_is_read_again_and_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shelfmates.explorer.shelf.FRESH", 0.0)
+    with closing(Shelf(str(make(tmp_path)))) as shelf:
+        assert answers.item(shelf, PUBLISHED, "oak", None)["neighbours"][0]["item_id"] == "pine"
+        rows = pairs(PUBLISHED, ["oak", "lamp"], 1, "again")
+        write(tmp_path, "neighbours", rows, "overwrite", f"snapshot_date = '{PUBLISHED}'")
+        assert [row["item_id"] for row in answers.item(shelf, PUBLISHED, "oak", None)["neighbours"]] == ["lamp"]
+        write(tmp_path, "neighbours", pairs(HELD, ["oak", "lamp"], 1, "released"))
+        assert answers.item(shelf, HELD, "oak", None)["published"]
+
+
+def test_a_lake_without_tables_says_so(tmp_path: Path) -> None:
+    with closing(Shelf(str(tmp_path))) as shelf:
+        assert shelf.nights("neighbours") == []
+        with pytest.raises(LookupError, match="there is no table runs"):
+            answers.nights(shelf, 10)
+
+
+def at_once(*tasks: Callable[[], None]) -> None:
+    """Every task in a thread of its own."""
+    threads = [threading.Thread(target=task) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def held(shelf: Shelf) -> int:
+    with shelf.reading(items=answers.items_of(HELD)) as connection:
+        return len(connection.execute("SELECT * FROM duckdb_tables() WHERE NOT temporary").fetchall())
+
+
+def test_what_is_held_stays_bounded_while_many_read(root: Path) -> None:
+    parts = [Part("clean_items", f"SELECT item_id, {at} AS number FROM source", HELD) for at in range(MOST_HELD + 20)]
+    wrong: list[Part] = []
+
+    def read(turn: list[Part]) -> None:
+        for part in turn:
+            with shelf.reading(rows=part) as connection:
+                if connection.execute("SELECT count(*), any_value(number) FROM rows").fetchone() != (9, parts.index(part)):
+                    wrong.append(part)
+
+    with closing(Shelf(str(root))) as shelf:
+        at_once(*(partial(read, turn) for turn in (parts, parts[::-1], parts[::2])))
+        assert wrong == []
+        assert MOST_HELD / 2 < held(shelf) <= MOST_HELD + 1
+
+
+def test_what_several_ask_for_at_once_is_read_once(root: Path) -> None:
+    read, begin = list[object](), threading.Barrier(8)
+
+    def ask() -> None:
+        begin.wait()
+        with shelf.reading(items=answers.items_of(HELD)) as connection:
+            read.append(connection.execute("SELECT count(*) FROM items").fetchone())
+
+    with closing(Shelf(str(root))) as shelf:
+        at_once(*[ask] * 8)
+        assert read == [(9,)] * 8
+        assert held(shelf) == 1
