@@ -28,8 +28,6 @@ export AIRFLOW_HOME := $(CURDIR)/build/airflow
 export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
-export AIRFLOW__CORE__PARALLELISM := 2# a Spark driver each, and 15 MB for every idle worker
-export AIRFLOW__API__HOST := 127.0.0.1# not every interface
 export AIRFLOW_CONN_SPARK_DEFAULT ?= {"conn_type": "spark", "host": "local[*]"}
 
 help: ## list the targets
@@ -81,7 +79,7 @@ test: setup ## style, types and tests
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # a Spark job leaves one core idle half the time
 
 backfill-test: setup ## a backfill through Airflow, three nights at once, against the nights one after the other: the same tables
-	@.venv/bin/python -m tests.soak.backfill $(OPTIONS)
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.backfill $(OPTIONS)
 
 bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
 	@$(UV) sync --quiet --frozen --inexact --group bench-embed
@@ -107,13 +105,13 @@ kill-test: setup ## nights that are killed at random moments and tried again, un
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.kills $(OPTIONS)
 
 scheduled-kill-test: setup ## a night under a real Airflow whose processes are killed: whether it tries again by itself (APART=1)
-	@.venv/bin/python -m tests.soak.scheduled_kills $(if $(APART),--apart)
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.scheduled_kills $(if $(APART),--apart)
 
 season-test: setup ## a season of nights in one process: whether time, files and logs stay as they are (ITEMS, NIGHTS)
 	@.venv/bin/python -m tests.soak.season $(OPTIONS)
 
-airflow: setup $(MIGRATED) ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
-	@PATH="$(CURDIR)/.venv/bin:$$PATH" SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) airflow standalone
+airflow: setup ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
+	@PYTHONPATH=$(CURDIR)/plugins SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) exec .venv/bin/python -m shelfmates.local
 
 clean: ## remove the environment, Airflow's files, the demo and all caches; the lake of shelfmates.toml stays
 	@rm -rf .venv build/uv build/uv.log build/airflow build/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
