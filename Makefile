@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality \
+.PHONY: help setup demo test test-browser backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality \
 	disk-test kill-test scheduled-kill-test season-test airflow clean
 
 READY := .venv/.ready
@@ -77,6 +77,12 @@ test: setup ## style, types and tests
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # a Spark job leaves one core idle half the time
+
+test-browser: setup ## Airflow's pages in a headless Chromium: a night by the form, a backfill; screenshots in build/browser
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+		|| { echo "no Chromium; install one (Debian: apt-get install --no-install-recommends chromium)" >&2; exit 1; }
+	@$(UV) sync --quiet --frozen --inexact --group browser
+	@.venv/bin/python -m pytest -m browser tests/browser
 
 backfill-test: setup ## a backfill through Airflow, three nights at once, against the nights one after the other: the same tables
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.backfill $(OPTIONS)
