@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test approval-test backfill-test bench-embed bench-gpu bench-increments bench-neighbours bench-quality \
+.PHONY: help setup demo test test-browser approval-test backfill-test bench-embed bench-explorer bench-gpu \
+	bench-increments bench-neighbours bench-quality \
 	disk-test kill-test scheduled-kill-test season-test airflow clean
 
 READY := .venv/.ready
@@ -28,8 +29,6 @@ export AIRFLOW_HOME := $(CURDIR)/build/airflow
 export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
-export AIRFLOW__CORE__PARALLELISM := 2# a Spark driver each, and 15 MB for every idle worker
-export AIRFLOW__API__HOST := 127.0.0.1# not every interface
 export AIRFLOW_CONN_SPARK_DEFAULT ?= {"conn_type": "spark", "host": "local[*]"}
 
 help: ## list the targets
@@ -80,15 +79,24 @@ test: setup ## style, types and tests
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # a Spark job leaves one core idle half the time
 
+test-browser: setup ## Airflow's pages in a headless Chromium: a night by the form, a backfill; screenshots in build/browser
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+		|| { echo "no Chromium; install one (Debian: apt-get install --no-install-recommends chromium)" >&2; exit 1; }
+	@$(UV) sync --quiet --frozen --inexact --group browser
+	@.venv/bin/python -m pytest -m browser tests/browser
+
 approval-test: setup ## held nights under a real Airflow: one is released, one rejected, and a webhook is told
-	@.venv/bin/python -m tests.soak.approval
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.approval
 
 backfill-test: setup ## a backfill through Airflow, three nights at once, against the nights one after the other: the same tables
-	@.venv/bin/python -m tests.soak.backfill $(OPTIONS)
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.backfill $(OPTIONS)
 
 bench-embed: setup ## the encoder beside sentence-transformers, onnxruntime and openvino (DATA, ITEMS, SYSTEMS, REPEATS)
 	@$(UV) sync --quiet --frozen --inexact --group bench-embed
 	@.venv/bin/python -m tests.benchmarks.embed $(OPTIONS)
+
+bench-explorer: setup ## the explorer under twenty readers: the time of every route, and memory (ROWS, NIGHTS)
+	@PYTHONPATH=plugins .venv/bin/python -m tests.benchmarks.explorer $(OPTIONS)
 
 bench-gpu: setup ## what a GPU makes of searching and encoding, beside what it can do at most (ROWS, ITEMS, REPEATS)
 	@.venv/bin/python -m tests.benchmarks.gpu $(OPTIONS)
@@ -110,13 +118,13 @@ kill-test: setup ## nights that are killed at random moments and tried again, un
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.kills $(OPTIONS)
 
 scheduled-kill-test: setup ## a night under a real Airflow whose processes are killed: whether it tries again by itself (APART=1)
-	@.venv/bin/python -m tests.soak.scheduled_kills $(if $(APART),--apart)
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.scheduled_kills $(if $(APART),--apart)
 
 season-test: setup ## a season of nights in one process: whether time, files and logs stay as they are (ITEMS, NIGHTS)
 	@.venv/bin/python -m tests.soak.season $(OPTIONS)
 
-airflow: setup $(MIGRATED) ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
-	@PATH="$(CURDIR)/.venv/bin:$$PATH" SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) airflow standalone
+airflow: setup ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
+	@PYTHONPATH=$(CURDIR)/plugins SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) exec .venv/bin/python -m shelfmates.local
 
 clean: ## remove the environment, Airflow's files, the demo and all caches; the lake of shelfmates.toml stays
 	@rm -rf .venv build/uv build/uv.log build/airflow build/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

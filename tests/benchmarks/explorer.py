@@ -27,11 +27,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import functions as F
+from shelfmates.components import API_SERVER, end_all, processes_of
 
 from jobs.lake import Lake
 from jobs.night import Night
@@ -39,7 +39,7 @@ from jobs.session import open_session
 from jobs.tables import QUARANTINED_ITEMS
 from tests.benchmarks.increments import START, settings_of, worked
 from tests.dags.explorer_lake import check, stages, write
-from tests.soak.airflow_home import Airflow, end_all, environment, free_port
+from tests.soak.airflow_home import Airflow, environment, free_port
 
 CHANGED = 0.01  # of the pairs, from night to night
 STAGES = ("prepare", "ingest", "validate", "clean", "weigh", "embed", "neighbours", "audit", "publish")
@@ -141,12 +141,8 @@ def measured(url: str, asked: list[tuple[str, str]], readers: int) -> dict[str, 
 
 
 def megabytes(home: Path) -> float:
-    total = 0.0
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if Path(process.cwd()) == home:
-                total += process.memory_info().rss / 1e6
-    return total
+    """Of the API server's processes."""
+    return sum(process.memory_info().rss for process in processes_of(home)) / 1e6
 
 
 def main() -> None:
@@ -163,7 +159,7 @@ def main() -> None:
         airflow = Airflow(home, url, environment(home, url, 1) | {"SHELFMATES_SETTINGS": str(folder / "shop" / "shelfmates.toml")})
         airflow.command("db", "migrate")
         try:
-            airflow.start(("api-server", "--workers", "1"))
+            airflow.start(API_SERVER)
             told(url, root, home, given.nights, given.readers)
         finally:
             end_all(home)

@@ -8,9 +8,7 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,13 +16,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psutil
+from shelfmates import components
+from shelfmates.components import AIRFLOW, API_SERVER, DAG_PROCESSOR, SCHEDULER, end_all
+from shelfmates.rest import answer, token
 
-ROOT = Path(__file__).parents[2]
-AIRFLOW = str(Path(sys.executable).with_name("airflow"))
-COMPONENTS = (("api-server", "--workers", "1"), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
+COMPONENTS = (API_SERVER, SCHEDULER, DAG_PROCESSOR)
 PATIENCE = 300.0  # seconds until the DAG has to be there: everything is imported for the first time
-GRACE = 10.0  # seconds a component has to end by itself
 LOG_LINES = 15  # of a failed task
 MOST = 1000  # runs or tasks in one answer
 
@@ -55,28 +52,15 @@ class Airflow:
 
     def start(self, component: Sequence[str]) -> None:
         """Starts one of COMPONENTS; what it says goes to a file of the home."""
-        with (self.home / f"{component[0]}.log").open("ab") as log:
-            subprocess.Popen(
-                [AIRFLOW, *component],
-                cwd=self.home,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # signals of its group are not for the test
-            )
+        components.started(component, self.home, self.environment)
 
     def answer(self, path: str) -> dict[str, Any]:
         """What the REST API says to a GET."""
         return self.asked("GET", path, None, self.user)
 
-    def asked(self, method: str, path: str, payload: object, user: str) -> dict[str, Any]:
+    def asked(self, method: str, path: str, payload: Mapping[str, Any] | None, user: str) -> dict[str, Any]:
         """What the REST API says to this user."""
-        login = {"username": user, "password": user}
-        token = _json_of(_request("POST", f"{self.url}/auth/token", login) if user else _request("GET", f"{self.url}/auth/token", None))
-        request = _request(method, f"{self.url}/api/v2/{path}", payload)
-        request.add_header("Authorization", f"Bearer {token['access_token']}")
-        return _json_of(request)
+        return answer(f"{self.url}/api/v2/{path}", token(self.url, user, user), payload, method)
 
     def runs(self, dag_id: str) -> list[Run]:
         """All runs of the DAG, in the order of their nights."""
@@ -134,25 +118,19 @@ def running(home: Path, dag_id: str, further: Mapping[str, str], at_once: int, u
 def environment(home: Path, url: str, at_once: int) -> dict[str, str]:
     """This process's own, without what it says of another Airflow or of settings, and with what this Airflow needs."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SHELFMATES"))}
-    return kept | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": str(at_once),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # a token without a password, for whoever reaches 127.0.0.1
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": url.rpartition(":")[2],
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": str(MOST),
-        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(),
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # every 30 s it would take a core some seconds to read the same again
-        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # a DAG that is switched on would run last night
-        "AIRFLOW_CONN_SPARK_DEFAULT": '{"conn_type": "spark", "host": "local[2]"}',
-    }
+    return (
+        kept
+        | components.environment(home, int(url.rpartition(":")[2]), at_once)
+        | {
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # a token without a password, for whoever reaches 127.0.0.1
+            "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": str(MOST),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(),
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # else it takes a core some seconds every 30 s
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # a DAG that is switched on would run last night
+            "AIRFLOW_CONN_SPARK_DEFAULT": '{"conn_type": "spark", "host": "local[2]"}',
+        }
+    )
 
 
 def with_users(home: Path, users: Mapping[str, str]) -> dict[str, str]:
@@ -164,17 +142,6 @@ def with_users(home: Path, users: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in users.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
     }
-
-
-def _request(method: str, address: str, payload: object) -> urllib.request.Request:
-    body = None if payload is None else json.dumps(payload).encode()
-    return urllib.request.Request(address, body, {"Content-Type": "application/json"}, method=method)
-
-
-def _json_of(request: urllib.request.Request) -> dict[str, Any]:
-    with urllib.request.urlopen(request) as response:
-        found: dict[str, Any] = json.load(response)
-    return found
 
 
 def free_port() -> int:
@@ -193,27 +160,3 @@ def wait_for_dag(airflow: Airflow, dag_id: str) -> None:
         time.sleep(1)
     logs = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in sorted(airflow.home.glob("*.log")))
     raise AirflowError(f"there was no DAG {dag_id} after {PATIENCE:.0f} s:\n{logs}")
-
-
-def processes_of(home: Path) -> list[psutil.Process]:
-    """Everything that works in this home. What tasks have started outlives them, and some processes of Airflow hide their environment, but
-    all of them stay in the folder in which they were started."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # ended meanwhile, or another user's
-            if Path(process.cwd()) == home:
-                found.append(process)
-    return found
-
-
-def end_all(home: Path) -> None:
-    """Ends every process of the home: asks first, then kills, until none is left."""
-    for process in processes_of(home):
-        with suppress(psutil.Error):
-            process.terminate()
-    psutil.wait_procs(processes_of(home), GRACE)
-    while left := processes_of(home):
-        for process in left:
-            with suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(left, GRACE)

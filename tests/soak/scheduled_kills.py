@@ -31,13 +31,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from shelfmates.components import processes_of
 
 from jobs import settings as settings_file
 from jobs.cli import STAGES
 from jobs.generate import generate
 from jobs.night import Night
 from jobs.shift import work
-from tests.soak.airflow_home import COMPONENTS, Airflow, AirflowError, Run, processes_of, running
+from tests.soak.airflow_home import COMPONENTS, Airflow, AirflowError, Run, running
 from tests.soak.backfill import DAG_ID, variables
 from tests.soak.published import faults
 from tests.tiny_encoder import save_table
