@@ -20,7 +20,7 @@ from tests.tiny_encoder import save_table
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-ITEMS, NIGHTS, START = 300, 4, date(2026, 11, 20)
+ITEMS, NIGHTS, START = 300, 5, date(2026, 11, 20)
 HUGE_WAIT = 300.0  # seconds until Airflow is there, and until it is gone
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 REMEDY = "apt-get install --no-install-recommends chromium"

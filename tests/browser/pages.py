@@ -7,7 +7,7 @@ nothing here.
 from datetime import date
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FrameLocator, Locator, Page, expect
 
 SHOTS = Path(__file__).parents[2] / "build" / "browser"
 A_NIGHT = 600_000  # milliseconds; a small night takes a minute on two idle cores
@@ -86,6 +86,18 @@ def opened_run(page: Page, url: str, dag_id: str, run_id: str) -> Locator:
     """The state of a run, as its page says it and keeps saying it."""
     page.goto(f"{url}/dags/{dag_id}/runs/{run_id}")
     return page.get_by_test_id("header-card").get_by_test_id("state-badge")
+
+
+def opened_task(page: Page, url: str, dag_id: str, run_id: str, task_id: str) -> Locator:
+    """The state of a task, as its page says it and keeps saying it."""
+    page.goto(f"{url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}")
+    return page.get_by_test_id("header-card").get_by_test_id("state-badge")
+
+
+def opened_explorer(page: Page, url: str) -> FrameLocator:
+    """The explorer in Airflow's own frame, as the navigation opens it."""
+    page.goto(f"{url}/plugin/shelfmates")
+    return page.frame_locator("iframe")
 
 
 def opened_log(page: Page, url: str, dag_id: str, run_id: str, task_id: str) -> Locator:

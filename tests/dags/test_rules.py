@@ -84,4 +84,4 @@ def test_plugins_load_and_leave_pythons_modules_alone() -> None:
         "print([p.name for p in plugins if 'shelfmates' in str(p.source)], errors, sys.modules['operator'] is operator)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "[] {} True"
+    assert run.stdout.splitlines()[-1] == "['shelfmates'] {} True"
