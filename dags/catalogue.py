@@ -44,9 +44,10 @@ The events of the assets `neighbours` and `current_neighbours` carry the night's
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, Param, timezone
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, Param, timezone
 from shelfmates.alerts import deadline_missed
 from shelfmates.assets import CURRENT_NEIGHBOURS, NEIGHBOURS
+from shelfmates.nightly import NightlyDAG
 from shelfmates.operator import DEFAULTS, SparkJobOperator
 from shelfmates.publish import PublishOperator
 
@@ -56,7 +57,7 @@ CHOICES = [
     "{{ '--set=audit.target_recall=%s' % params['target_recall'] if params.get('target_recall') else '' }}",
 ]
 
-with DAG(
+with NightlyDAG(
     dag_id="catalogue",
     description="Source files in, published tables of product neighbours out",
     doc_md=__doc__,

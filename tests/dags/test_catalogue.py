@@ -115,3 +115,13 @@ def test_a_dry_run_is_the_forms_choice(dags: dict[str, "DAG"], asked: bool, audi
 def test_a_late_night_is_told_of(dags: dict[str, "DAG"]) -> None:
     (alert,) = dags["catalogue"].deadline
     assert (alert.callback.path, alert.interval) == ("shelfmates.alerts.deadline_missed", timedelta(hours=8))
+
+
+def test_dags_test_knows_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one, Airflow's own fails as the run succeeds; the rest of it is left as it is."""
+    from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference
+    from shelfmates.nightly import NightlyDAG
+
+    alert = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=8), AsyncCallback("shelfmates.alerts.deadline_missed"))
+    monkeypatch.setattr(DAG, "test", lambda dag, **options: (dag.deadline, options))
+    assert NightlyDAG("night", schedule=None, deadline=alert).test(run_conf={"a": 1}) == (None, {"run_conf": {"a": 1}})
