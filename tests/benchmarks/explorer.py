@@ -88,7 +88,8 @@ def requests_of(root: Path, nights: int, chance: random.Random) -> list[tuple[st
     found = []
     for _ in range(100):
         item_id, title = chance.choice(products)
-        day, before = (START + timedelta(days=at) for at in chance.sample(range(nights), 2))
+        night = chance.randrange(1, nights)
+        day, before = START + timedelta(days=night), START + timedelta(days=night - 1)
         words = " ".join(chance.sample(title.split(), min(2, len(title.split()))))
         found += [
             ("nights", "nights?count=30"),

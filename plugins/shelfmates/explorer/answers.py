@@ -16,6 +16,7 @@ from shelfmates.explorer.shelf import Part, Shelf
 PAGE = 50  # rows of a page
 MOST = 200  # that anybody gets at once
 WORDS = 8  # of a search that are looked for
+FIELDS = ("title", "description", "brand", "category", "price", "currency", "gtin", "model", "image", "attributes")  # of a product
 
 RUNS = Part("runs", "SELECT * EXCLUDE (versions) FROM source WHERE stage <> 'maintain' ORDER BY started_at")
 CHECKS = Part("audit_results", "SELECT * FROM source ORDER BY snapshot_date")
@@ -203,43 +204,32 @@ def quarantine(shelf: Shelf, night: date, reason: str | None, source: str | None
 def changes(shelf: Shelf, before: date, after: date) -> Row:
     """What differs between two nights: products that came, went and changed, and whose lists changed most."""
     (then, _), (now, _) = pairs_of(shelf, before), pairs_of(shelf, after)
-    parts = {"was": items_of(before), "items": items_of(after), "had": then, "has": now}
-    fields = ("title", "description", "brand", "category", "price", "currency", "gtin", "model", "image", "attributes")
-    with shelf.reading(**parts) as connection:
-        differ = ", ".join(f"count_if(was.{name} IS DISTINCT FROM items.{name}) AS {name}" for name in fields)
-        (counts,) = rows(connection, f"SELECT count(*) AS both, {differ} FROM was JOIN items USING (item_id)")
-        came = rows(
-            connection, "SELECT item_id, title, count(*) OVER () AS found FROM items ANTI JOIN was USING (item_id) ORDER BY 1 LIMIT 50"
-        )
-        went = rows(
-            connection, "SELECT item_id, title, count(*) OVER () AS found FROM was ANTI JOIN items USING (item_id) ORDER BY 1 LIMIT 50"
-        )
-        moved = rows(
-            connection,
-            f"""WITH lost AS (SELECT item_id, count(*) AS lost FROM had ANTI JOIN has USING (item_id, neighbour_id)
-                SEMI JOIN items USING (item_id) GROUP BY item_id)
-            SELECT item_id, title, lost, sum(lost) OVER () AS pairs, count(*) OVER () AS found
-            FROM lost JOIN items USING (item_id) ORDER BY lost DESC, item_id LIMIT {PAGE}""",
-        )
-        pairs = value(connection, "SELECT count(*) FROM had SEMI JOIN items USING (item_id)")
-    both = counts.pop("both")
-    return {
-        "before": before,
-        "after": after,
-        "both": both,
-        "changed": counts,
-        "came": listed(came),
-        "went": listed(went),
-        "lists": listed(moved) | {"pairs": pairs, "lost": int(moved[0]["pairs"]) if moved else 0},
-    }
+    told = shelf.told(differing, was=items_of(before), items=items_of(after), had=then, has=now)
+    return {"before": before, "after": after, **told}
+
+
+def differing(connection: Any) -> Row:
+    """Of the products `was` and `items`, and their pairs `had` and `has`."""
+    differ = ", ".join(f"count_if(was.{name} IS DISTINCT FROM items.{name}) AS {name}" for name in FIELDS)
+    (counts,) = rows(connection, f"SELECT count(*) AS both, {differ} FROM was JOIN items USING (item_id)")
+    first = f"count(*) OVER () AS found FROM {{}} USING (item_id) ORDER BY item_id LIMIT {PAGE}"
+    came, went = (rows(connection, f"SELECT item_id, title, {first.format(of)}") for of in ("items ANTI JOIN was", "was ANTI JOIN items"))
+    moved = rows(
+        connection,
+        f"""WITH lost AS (SELECT item_id, count(*) AS lost FROM had ANTI JOIN has USING (item_id, neighbour_id)
+            SEMI JOIN items USING (item_id) GROUP BY item_id)
+        SELECT item_id, title, lost, sum(lost) OVER () AS pairs, count(*) OVER () AS found
+        FROM lost JOIN items USING (item_id) ORDER BY lost DESC, item_id LIMIT {PAGE}""",
+    )
+    pairs = value(connection, "SELECT count(*) FROM had SEMI JOIN items USING (item_id)")
+    lists = listed(moved) | {"pairs": pairs, "lost": int(moved[0]["pairs"]) if moved else 0}
+    return {"both": counts.pop("both"), "changed": counts, "came": listed(came), "went": listed(went), "lists": lists}
 
 
 def listed(found: list[Row]) -> Row:
     """The first rows of many, and how many there are."""
-    return {
-        "found": found[0]["found"] if found else 0,
-        "rows": [{k: v for k, v in row.items() if k not in ("found", "pairs")} for row in found],
-    }
+    shown = [{name: of for name, of in row.items() if name not in ("found", "pairs")} for row in found]
+    return {"found": found[0]["found"] if found else 0, "rows": shown}
 
 
 def day(text: str) -> date:

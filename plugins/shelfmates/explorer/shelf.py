@@ -10,12 +10,13 @@ import atexit
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from threading import Lock
+from typing import TypeVar, cast
 
 import duckdb
 from deltalake import DeltaTable
@@ -23,7 +24,11 @@ from deltalake.exceptions import TableNotFoundError
 
 MEMORY = "256MB"  # DuckDB's own; what does not fit waits in the file
 HELD = 128  # parts: a month of nights, each with its products, their words, its pairs and what was refused
+TOLD = 64  # answers that take long
 FRESH = 1.0  # seconds for which a table's log is not looked at again
+
+
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Shelf:
         self._database = duckdb.connect(f"{self._folder.name}/held.duckdb", config={"memory_limit": MEMORY})
         self._logs: dict[str, tuple[DeltaTable, float]] = {}
         self._held: OrderedDict[tuple[Part, tuple[str, ...]], _Held] = OrderedDict()
+        self._told: OrderedDict[tuple[str, ...], object] = OrderedDict()
         self._lock, self._made = Lock(), 0
         atexit.register(self.close)
 
@@ -67,13 +73,37 @@ class Shelf:
     @contextmanager
     def reading(self, **parts: Part) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that has the parts as they are now as views of these names, for as long as the `with` lasts."""
-        held = []
+        with self._taking(parts.values()) as held, self._viewing(parts, held) as connection:
+            yield connection
+
+    def told(self, tell: Callable[[duckdb.DuckDBPyConnection], Told], **parts: Part) -> Told:
+        """What `tell` makes of a connection to the parts; what it has made of them before, if they are the same still."""
+        with self._taking(parts.values()) as held:
+            of = tell.__qualname__, *held
+            if (known := self._told.get(of)) is None:
+                with self._viewing(parts, held) as connection:
+                    known = tell(connection)
+                with self._lock:
+                    self._told[of] = known
+                    while len(self._told) > TOLD:
+                        self._told.popitem(last=False)
+        return cast(Told, known)
+
+    @contextmanager
+    def _viewing(self, names: Iterable[str], held: Iterable[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._database.cursor() as cursor:
+            for name, table in zip(names, held, strict=True):
+                cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {table}")
+            yield cursor
+
+    @contextmanager
+    def _taking(self, parts: Iterable[Part]) -> Iterator[list[str]]:
+        """The names of the DuckDB tables that hold the parts."""
+        held: list[_Held] = []
         try:
-            with self._database.cursor() as cursor:
-                for name, part in parts.items():
-                    held.append(self._taken(part))
-                    cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {held[-1].name.result()}")
-                yield cursor
+            for part in parts:
+                held.append(self._taken(part))
+            yield [one.name.result() for one in held]
         finally:
             with self._lock:
                 for one in held:
