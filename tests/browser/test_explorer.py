@@ -1,6 +1,8 @@
 """A catalogue manager's morning: the explorer inside Airflow, from the nights at a glance to a product and its neighbours, refused rows and
 what has changed; then a night that is held, which is released there. A screenshot of each step."""
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,14 +12,24 @@ pytest.importorskip("playwright", reason="no playwright: run `make test-browser`
 
 from deltalake import DeltaTable
 from playwright.sync_api import FrameLocator, Page, expect
+from shelfmates import components
 
 from tests.browser.conftest import ITEMS, START
 from tests.browser.pages import A_NIGHT, SLOW, field, form, opened_explorer, opened_run, opened_task, screenshot, triggered
 from tests.browser.test_catalogue import published
 
 pytestmark = pytest.mark.browser
-NIGHTS = [START + timedelta(days=day) for day in range(4)]  # the catalogue's tests have published them
+NIGHTS = [START + timedelta(days=day) for day in range(4)]
 HELD = START + timedelta(days=4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_published(airflow: dict[str, str]) -> None:
+    """The nights that no other test has run before."""
+    lake = Path(airflow["SHELFMATES__LAKE__ROOT"])
+    for night in NIGHTS:
+        if not (lake / "neighbours").is_dir() or night not in published(lake):
+            subprocess.run([sys.executable, "-m", "jobs", "run", "--date", str(night)], env=airflow, check=True, cwd=components.ROOT)
 
 
 def shown(explorer: FrameLocator, view: str) -> None:
