@@ -35,7 +35,7 @@ from tests.soak.scheduled_kills import task_of, until
 from tests.tiny_encoder import save_table
 
 ITEMS, START, AT_ONCE = 300, date(2026, 1, 1), 2
-READS = 15  # seconds before the second answer: one within 5 s of the question finds a scheduler that takes the task's pause for its end
+READS = 15  # seconds before an answer: one that comes in the same moment finds a scheduler that takes the task's pause for its end
 ADMIN, VIEWER, REASON = "ada", "vera", "größer: the range was cut"
 HELD = {"SHELFMATES__AUDIT__CHURN_MAX": "0", "SHELFMATES__AUDIT__SHIFT_MAX": "0"}
 POLICY = """from datetime import timedelta
@@ -107,7 +107,8 @@ def address(run: Run) -> str:
 
 
 def answered(airflow: Airflow, run: Run, user: str, option: str, reason: str) -> int:
-    """The HTTP status of the answer."""
+    """The HTTP status of the answer, which is given after a while."""
+    time.sleep(READS)
     try:
         airflow.asked("PATCH", address(run), {"chosen_options": [option], "params_input": {"reason": reason}}, user)
     except HTTPError as error:
@@ -153,7 +154,6 @@ def released(airflow: Airflow, run: Run, lake: Path) -> None:
     expect("an answer without a reason", answered(airflow, run, ADMIN, "Publish", " "), 200)
     until("the question to be put again", lambda: not question(airflow, run)["response_received"])
     state(airflow, run, "awaiting_input")
-    time.sleep(READS)
     expect("published as of yet", column(lake, NEIGHBOURS, "snapshot_date"), [START])
     expect("an admin's answer", answered(airflow, run, ADMIN, "Publish", REASON), 200)
     expect("second night", state(airflow, run, "success", "failed"), "success")
