@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def browser() -> str:
 @pytest.fixture(scope="session")
 def airflow(browser: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Its environment; every process of it is ended with the tests."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # pytest would die of it, and leave Airflow at work
     folder = tmp_path_factory.mktemp("browser")
     generate(folder, ITEMS, NIGHTS, START)
     save_table(folder / "model")

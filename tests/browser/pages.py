@@ -4,6 +4,7 @@ Elements are found by what a person reads (roles, labels, words) or by Airflow's
 nothing here.
 """
 
+import time
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from playwright.sync_api import FrameLocator, Locator, Page, expect
 SHOTS = Path(__file__).parents[2] / "build" / "browser"
 A_NIGHT = 600_000  # milliseconds; a small night takes a minute on two idle cores
 LOCKED, TRIES = 503, 5
+LOOK = 5_000  # milliseconds between two looks at a page that does not keep itself up to date
 SLOW = 60_000  # milliseconds for a page on a busy machine
 
 
@@ -59,11 +61,11 @@ def triggered(dialog: Locator) -> str:
 def ranged(dialog: Locator, first: date, last: date) -> Locator:
     """The form, as a backfill of these nights."""
     dialog.get_by_text("Backfill", exact=True).click()
-    for place, (day, time) in enumerate([(first, "00:00"), (last, "23:59")]):
+    for place, (day, hour) in enumerate([(first, "00:00"), (last, "23:59")]):
         dialog.get_by_test_id("datetime-input").nth(place).click()
         calendar = dialog.page.locator("[data-scope=popover][data-part=content][data-state=open]")
         calendar.get_by_placeholder("YYYY/MM/DD").fill(f"{day:%Y/%m/%d}")
-        calendar.get_by_placeholder("HH:mm").fill(time)
+        calendar.get_by_placeholder("HH:mm").fill(hour)
         dialog.get_by_text("Date Range").click()
         expect(calendar).to_have_count(0)
     return dialog
@@ -107,6 +109,17 @@ def opened_log(page: Page, url: str, dag_id: str, run_id: str, task_id: str) -> 
 
 
 def opened_backfill(page: Page, url: str, dag_id: str, first: date) -> Locator:
-    """The row of the backfill from that night on, in the table that keeps itself up to date."""
+    """The row of the backfill from that night on, as it was when the page was opened: the table does not notice that it is done."""
     page.goto(f"{url}/dags/{dag_id}/backfills")
-    return page.get_by_test_id("table-list").get_by_role("row").filter(has_text=str(first))
+    row = page.get_by_test_id("table-list").get_by_role("row").filter(has_text=str(first))
+    expect(row).to_be_visible(timeout=SLOW)
+    return row
+
+
+def completed(page: Page, url: str, dag_id: str, first: date, patience: float) -> str:
+    """When the backfill from that night on was done; empty if it is not after so many milliseconds."""
+    when, given_up = "", time.monotonic() + patience / 1000
+    while not when and time.monotonic() < given_up:
+        when = opened_backfill(page, url, dag_id, first).get_by_test_id("table-cell-completed_at").inner_text().strip()
+        page.wait_for_timeout(0 if when else LOOK)
+    return when

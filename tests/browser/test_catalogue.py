@@ -14,9 +14,9 @@ from tests.browser.pages import (
     A_NIGHT,
     SLOW,
     backfilled,
+    completed,
     field,
     form,
-    opened_backfill,
     opened_log,
     opened_run,
     ranged,
@@ -57,8 +57,7 @@ def test_a_range_by_the_form(admin: Page, url: str, lake: Path) -> None:
     backfilled(filled)
     expect(admin.get_by_text("Backfill in progress")).to_be_visible(timeout=SLOW)
     screenshot(admin, "7-backfill-running")
-    ended = opened_backfill(admin, url, "catalogue", nights[0]).get_by_test_id("table-cell-completed_at")
-    expect(ended).not_to_be_empty(timeout=len(nights) * A_NIGHT)
+    assert completed(admin, url, "catalogue", nights[0], len(nights) * A_NIGHT)
     screenshot(admin, "8-backfill-done")
     for night in nights:
         expect(opened_run(admin, url, "catalogue", f"backfill__{night}T03:00:00+00:00")).to_have_text("Success", timeout=SLOW)
