@@ -36,8 +36,7 @@ night.
 **Where things are.** What runs is `shelfmates <stages> --date DATE --settings FILE`, which works without Airflow too; the settings are
 `$SHELFMATES_SETTINGS`, else `shelfmates.toml` of the checkout, and name the sources, the lake and the folder of the Data Docs page. Spark
 is that of the connection `spark_default`. Every stage leaves a row in the table `runs`; what was refused is in `quarantined_items`.
-Tasks
-run in the pool `$SHELFMATES_POOL`, else in the default one. Links on a task's page lead to the explorer, to Data Docs where
+Tasks run in the pool `$SHELFMATES_POOL`, else in the default one. Links on a task's page lead to the explorer, to Data Docs where
 `$SHELFMATES_DOCS_URL` says that they are served, and to Spark's history server where `[spark.conf]` has `spark.yarn.historyServer.address`.
 The events of the assets `neighbours` and `current_neighbours` carry the night's figures.
 """

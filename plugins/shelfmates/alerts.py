@@ -115,16 +115,30 @@ def _post(alert: Alert, connection: "Connection") -> None:
     short = alert.reason[:REASON_LENGTH]
     text = f"*{alert.title}*\n{short}\n{alert.link}"
     told = asdict(alert) | {"reason": short, "text": html.escape(text, quote=False)}  # <!channel> in a title would call everybody
-    headers = {"Content-Type": "application/json"} | {str(name): str(value) for name, value in connection.extra_dejson.items()}
+    headers = {"Content-Type": "application/json"} | {str(name): str(value) for name, value in _extra(connection).items()}
     request = urllib.request.Request(address, json.dumps(told).encode(), headers)
-    with urllib.request.urlopen(request, timeout=PATIENCE):  # raises for every answer but 2xx
+    with urllib.request.build_opener(_NoRedirect).open(request, timeout=PATIENCE):  # raises for every answer but 2xx
         pass
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """What is told goes nowhere but to the address that was given: urllib would send its headers elsewhere, without the message."""
+
+    def redirect_request(self, *told: Any) -> None:
+        return None
+
+
+def _extra(connection: "Connection") -> Mapping[str, Any]:
+    found = connection.extra_dejson
+    if not isinstance(found, Mapping):
+        raise ValueError('its extra is not an object, {"…": "…"}')
+    return found
 
 
 def _mail(alert: Alert, connection: "Connection") -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
-    to = connection.extra_dejson.get("to")
+    to = _extra(connection).get("to")
     if not to:
         raise ValueError('its extra lacks the address to write to, {"to": "…", "from_email": "…"}')
     body = f"<pre>{html.escape(alert.reason[:REASON_LENGTH])}</pre><p><a href='{html.escape(alert.link)}'>{html.escape(alert.link)}</a></p>"

@@ -21,6 +21,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from shelfmates.alerts import task_failed
 from shelfmates.links import DataDocsLink, ExplorerLink, SparkHistoryLink
+from shelfmates.place import home, settings_file
 from shelfmates.submit import SubmitHook
 
 if TYPE_CHECKING:
@@ -72,14 +73,13 @@ class SparkJobOperator(SparkSubmitOperator):
     ) -> None:
         if unknown := kwargs.keys() & _SPARK_OPTIONS:
             raise TypeError(f"{', '.join(sorted(unknown))}: expected Spark's options as `conf`; write them as spark.* properties")
-        home = Path(os.environ.get("SHELFMATES_HOME") or Path(__file__).resolve().parents[2])
-        super().__init__(application=str(home / "jobs" / "__main__.py"), name=f"shelfmates-{'-'.join(stages)}", **kwargs)
+        super().__init__(application=str(home() / "jobs" / "__main__.py"), name=f"shelfmates-{'-'.join(stages)}", **kwargs)
         self._hook: SubmitHook | None = None
         self.stages = list(stages)
         self.options = list(options)
         self.date = date
         self.run_id = run_id
-        self.settings = os.environ.get("SHELFMATES_SETTINGS") or str(home / "shelfmates.toml")
+        self.settings = settings_file()
 
     def execute(self, context: "Context") -> None:
         """Submits, waits, and gives the figures to the outlets' events."""

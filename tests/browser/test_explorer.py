@@ -89,6 +89,7 @@ def test_a_held_night_is_released_with_a_reason(admin: Page, url: str, lake: Pat
     run_id = triggered(filled)
     expect(opened_task(admin, url, "catalogue", run_id, "publish")).to_have_text("Awaiting Input", timeout=A_NIGHT)
     screenshot(admin, "held-in-airflow")
+    admin.wait_for_timeout(20_000)  # Airflow takes an answer within seconds of the question for a lost task, and asks again
     explorer = opened_explorer(admin, url)
     shown(explorer, "Audit")
     release = explorer.get_by_role("button", name="Publish")

@@ -68,10 +68,10 @@ def pairs(night: date, names: list[str], count: int, run: str) -> list[dict[str,
     return found
 
 
-def stages(night: date, run: str, outcomes: dict[str, str], rows: int) -> list[dict[str, Any]]:
+def stages(night: date, run: str, outcomes: dict[str, str], rows: int, hour: int = 3) -> list[dict[str, Any]]:
     figures = {"neighbours": {"recall": 0.99, "recall_low": 0.98, "recall_high": 1.0, "coverage": 1.0, "increment": 0.0, "k": 2.0}}
     return [
-        {"snapshot_date": night, "run_id": run, "stage": stage, "started_at": datetime(2026, 1, night.day, 3, minute, tzinfo=UTC)}
+        {"snapshot_date": night, "run_id": run, "stage": stage, "started_at": datetime(2026, 1, night.day, hour, minute, tzinfo=UTC)}
         | {"seconds": 1.5, "outcome": outcome, "rows_in": rows, "rows_out": 2 if stage == "validate" else rows, "peak_memory_mb": 500.0}
         | {"figures": list(figures.get(stage, {}).items()), "versions": {}}
         for minute, (stage, outcome) in enumerate(outcomes.items())

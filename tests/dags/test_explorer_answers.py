@@ -7,12 +7,13 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import pytest
 from shelfmates.explorer import answers
 from shelfmates.explorer.shelf import HELD as MOST_HELD
-from shelfmates.explorer.shelf import Part, Shelf
+from shelfmates.explorer.shelf import NotThereError, Part, Shelf
 
-from tests.dags.explorer_lake import CAME, GONE, HELD, HOSTILE, PLAIN, PUBLISHED, make, pairs, write
+from tests.dags.explorer_lake import CAME, GONE, HELD, HOSTILE, PLAIN, PUBLISHED, make, pairs, stages, write
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,48 @@ def test_pages_of_a_search_follow_each_other(shelf: Shelf) -> None:
     every = [row["item_id"] for row in answers.search(shelf, HELD, "", 0, 50)["items"]]
     pages = [row["item_id"] for skip in range(0, 9, 2) for row in answers.search(shelf, HELD, "", skip, 2)["items"]]
     assert pages == every
-    beyond = answers.search(shelf, HELD, "desk", 1000, 2)
-    assert beyond["items"] == []
+    assert answers.search(shelf, HELD, "desk", 1000, 2)["items"] == []
+    within = [answers.search(shelf, HELD, "esk", skip, 1) for skip in range(7)]  # in the midst of words
+    assert [told["found"] for told in within] == [6] * 7
+    assert len({row["item_id"] for told in within for row in told["items"]}) == 6
+
+
+def test_a_night_of_which_there_are_no_products_is_told(shelf: Shelf) -> None:
+    never = date(1999, 1, 1)
+    for ask in (
+        lambda: answers.search(shelf, never, "", 0, 5),
+        lambda: answers.item(shelf, HELD, "oak", never),
+        lambda: answers.changes(shelf, never, HELD),
+    ):
+        with pytest.raises(NotThereError, match="no products of 1999-01-01"):
+            ask()
+
+
+def test_a_published_night_that_is_run_again_shows_what_is_staged_until_that_is_published(tmp_path: Path) -> None:
+    make(tmp_path)
+    done = dict.fromkeys(("ingest", "neighbours"), "ok")
+    write(tmp_path, "staged_neighbours", pairs(PUBLISHED, ["oak", "script", "lamp"], 3, "again"))
+    write(tmp_path, "runs", stages(PUBLISHED, "again", done | {"audit": "HeldError: churn"}, 9, hour=12))
+    write(tmp_path, "runs", stages(HELD, "maintenance", {"maintain": "ok"}, 9, hour=13))
+    with closing(Shelf(str(tmp_path))) as shelf:
+        assert [(night["run_id"], night["state"]) for night in answers.nights(shelf, 5)] == [("again", "held"), ("two", "held")]
+        told = answers.item(shelf, PUBLISHED, "oak", None)
+        assert (told["published"], [row["item_id"] for row in told["neighbours"]]) == (False, ["script", "lamp"])
+    write(tmp_path, "runs", stages(PUBLISHED, "again", {"publish": "ConflictError: another"}, 9, hour=14))
+    with closing(Shelf(str(tmp_path))) as shelf:
+        assert answers.nights(shelf, 5)[0]["state"] == "failed"
+    write(tmp_path, "runs", stages(PUBLISHED, "again", {"publish": "ok"}, 9, hour=15))
+    with closing(Shelf(str(tmp_path))) as shelf:
+        assert answers.nights(shelf, 5)[0]["state"] == "published"
+        assert answers.item(shelf, PUBLISHED, "oak", None)["neighbours"][0]["item_id"] == "pine"
+
+
+def test_what_could_not_be_read_is_tried_again_and_keeps_nobody_waiting(root: Path) -> None:
+    part = Part("clean_items", "SELECT item_id, error_once(item_id) FROM source", HELD)
+    with closing(Shelf(str(root))) as shelf:
+        for _ in range(2):
+            with pytest.raises(duckdb.Error, match="error_once"), shelf.reading(items=part):
+                pass
 
 
 def test_a_product_of_a_published_night_has_its_published_neighbours(shelf: Shelf) -> None:
@@ -93,7 +134,7 @@ def test_a_product_of_a_held_night_has_as_many_staged_neighbours_as_would_be_pub
 
 @pytest.mark.parametrize("item_id", ["nobody", "' OR 1 = 1 --", ""])
 def test_a_product_that_is_not_there_is_told(shelf: Shelf, item_id: str) -> None:
-    with pytest.raises(LookupError, match="has no product"):
+    with pytest.raises(NotThereError, match="has no product"):
         answers.item(shelf, HELD, item_id, None)
 
 
@@ -123,7 +164,7 @@ def test_the_audit_of_a_night_begins_with_what_holds_it(shelf: Shelf) -> None:
     told = answers.audit(shelf, HELD)
     assert [(row["check"], row["passed"]) for row in told["checks"]] == [("night: churn", False), ("clean_items: rows", True)]
     assert answers.audit(shelf, PUBLISHED)["releases"][0]["why"] == "looked at it"
-    with pytest.raises(LookupError, match="no run"):
+    with pytest.raises(NotThereError, match="no run"):
         answers.audit(shelf, date(2020, 1, 1))
 
 
@@ -131,17 +172,18 @@ def test_a_night_published_again_is_read_again_and_others_stay(tmp_path: Path, m
     monkeypatch.setattr("shelfmates.explorer.shelf.FRESH", 0.0)
     with closing(Shelf(str(make(tmp_path)))) as shelf:
         assert answers.item(shelf, PUBLISHED, "oak", None)["neighbours"][0]["item_id"] == "pine"
+        assert answers.changes(shelf, PUBLISHED, HELD)["lists"]["pairs"] == 16
         rows = pairs(PUBLISHED, ["oak", "lamp"], 1, "again")
         write(tmp_path, "neighbours", rows, "overwrite", f"snapshot_date = '{PUBLISHED}'")
+        assert answers.changes(shelf, PUBLISHED, HELD)["lists"]["pairs"] == 2
         assert [row["item_id"] for row in answers.item(shelf, PUBLISHED, "oak", None)["neighbours"]] == ["lamp"]
-        write(tmp_path, "neighbours", pairs(HELD, ["oak", "lamp"], 1, "released"))
-        assert answers.item(shelf, HELD, "oak", None)["published"]
+        assert answers.item(shelf, PUBLISHED, "lamp", None)["neighbours"][0]["item_id"] == "oak"
 
 
 def test_a_lake_without_tables_says_so(tmp_path: Path) -> None:
     with closing(Shelf(str(tmp_path))) as shelf:
         assert shelf.nights("neighbours") == []
-        with pytest.raises(LookupError, match="there is no table runs"):
+        with pytest.raises(NotThereError, match="no table runs"):
             answers.nights(shelf, 10)
 
 

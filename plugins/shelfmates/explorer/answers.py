@@ -1,17 +1,17 @@
 """What the explorer tells, as plain values for JSON: nights, products and their neighbours, refused rows, audits, and what differs between
 two nights.
 
-A night that is not published shows what is staged, and says so: whoever releases it should see it before. Raises LookupError for a table,
-a night or a product that is not there.
+A night whose last run is not published shows what is staged, and says so: whoever releases it should see it before. Raises NotThereError
+for a table, a night or a product that there is not.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from shelfmates.explorer.shelf import Part, Shelf
+from shelfmates.explorer.shelf import NotThereError, Part, Shelf
 
 PAGE = 50  # rows of a page
 MOST = 200  # that anybody gets at once
@@ -23,6 +23,11 @@ CHECKS = Part("audit_results", "SELECT * FROM source ORDER BY snapshot_date")
 OVERRIDES = Part("overrides", "SELECT * FROM source ORDER BY released_at")
 
 Row = dict[str, Any]
+
+# of every stage of the last run of each of these nights the last try
+LAST_RUNS = """WITH last AS (SELECT snapshot_date, max_by(run_id, started_at) AS run_id FROM runs GROUP BY ALL)
+    SELECT * FROM runs SEMI JOIN last USING (snapshot_date, run_id) WHERE list_contains($1, snapshot_date)
+    QUALIFY row_number() OVER (PARTITION BY snapshot_date, stage ORDER BY started_at DESC) = 1"""
 
 
 def items_of(night: date) -> Part:
@@ -45,12 +50,21 @@ def refused_in(night: date) -> Part:
 def pairs_of(shelf: Shelf, night: date) -> tuple[Part, bool]:
     """The night's pairs, and whether they are published; of those that are staged, as many of an item as would be."""
     columns = "SELECT item_id, rank, neighbour_id, similarity, parts FROM source"
-    if night in shelf.nights("neighbours"):
-        return Part("neighbours", f"{columns} ORDER BY item_id, rank", night), True
     with shelf.reading(runs=RUNS) as connection:
-        made = "snapshot_date = ? AND stage = 'neighbours' AND outcome = 'ok'"
-        k = value(connection, f"SELECT max_by(figures['k'], started_at) FROM runs WHERE {made}", night)
-    return Part("staged_neighbours", f"{columns} WHERE rank <= {int(k or 0)} ORDER BY item_id, rank", night), False
+        stages = rows(connection, f"{LAST_RUNS} ORDER BY started_at", [night])
+    staged = [stage for stage in stages if stage["stage"] == "neighbours" and stage["outcome"] == "ok"]
+    if not staged or state(stages) == "published":
+        return Part("neighbours", f"{columns} ORDER BY item_id, rank", night), True
+    k = int(dict(staged[0]["figures"])["k"])
+    return Part("staged_neighbours", f"{columns} WHERE rank <= {k} ORDER BY item_id, rank", night), False
+
+
+def has_products(shelf: Shelf, *nights: date) -> None:
+    """Raises NotThereError unless all have."""
+    known = shelf.nights("clean_items")
+    for night in nights:
+        if night not in known:
+            raise NotThereError(f"there are no products of {night}: it was never cleaned, or they have been kept for as long as is set")
 
 
 def rows(connection: Any, query: str, *values: Any) -> list[Row]:
@@ -67,15 +81,8 @@ def value(connection: Any, query: str, *values: Any) -> Any:
 def nights(shelf: Shelf, count: int) -> list[Row]:
     """The newest nights, oldest first: of the last run of each its state, its stages and its figures."""
     with shelf.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
-        stages = rows(
-            connection,
-            """WITH last AS (SELECT snapshot_date, max_by(run_id, started_at) AS run_id FROM runs GROUP BY ALL ORDER BY ALL DESC LIMIT ?)
-            SELECT snapshot_date, run_id, stage, started_at, seconds, outcome, rows_in, rows_out, figures, peak_memory_mb
-            FROM runs SEMI JOIN last USING (snapshot_date, run_id)
-            QUALIFY row_number() OVER (PARTITION BY snapshot_date, stage ORDER BY started_at DESC) = 1
-            ORDER BY snapshot_date, started_at""",
-            count,
-        )
+        newest = rows(connection, "SELECT DISTINCT snapshot_date FROM runs ORDER BY ALL DESC LIMIT ?", count)
+        stages = rows(connection, f"{LAST_RUNS} ORDER BY snapshot_date, started_at", [row["snapshot_date"] for row in newest])
         checks = rows(connection, """SELECT run_id, snapshot_date, "check", grade, passed, figure FROM checks""")
         released = rows(connection, "SELECT snapshot_date, run_id, who, why FROM overrides")
     published, found = set(shelf.nights("neighbours")), dict[date, Row]()
@@ -95,7 +102,7 @@ def nights(shelf: Shelf, count: int) -> list[Row]:
     for night in found.values():
         night["released"] = release.get((night["night"], night["run_id"]))
         night["published"] = night["night"] in published
-        night["state"] = state(night)
+        night["state"] = state(night["stages"])
     return list(found.values())
 
 
@@ -112,14 +119,12 @@ def figures(stage: Mapping[str, Any]) -> Row:
     return told.get(stage["stage"], {}) if stage["outcome"] == "ok" else {}
 
 
-def state(night: Row) -> str:
-    """published, held, failed, or at work."""
-    outcomes = {stage["stage"]: stage["outcome"] for stage in night["stages"]}
-    if outcomes.get("publish") == "ok":
-        return "published"
-    if any(outcome.startswith("HeldError") for outcome in outcomes.values()):
-        return "held"
-    return "failed" if any(outcome != "ok" for outcome in outcomes.values()) else "at work"
+def state(stages: Sequence[Mapping[str, Any]]) -> str:
+    """published, held, failed, audited or unfinished: as the last of the stages ended, which are in the order in which they began."""
+    last = stages[-1]
+    if last["outcome"] != "ok":
+        return "held" if last["outcome"].startswith("HeldError") else "failed"
+    return {"publish": "published", "audit": "audited"}.get(last["stage"], "unfinished")
 
 
 def audit(shelf: Shelf, night: date) -> Row:
@@ -127,7 +132,7 @@ def audit(shelf: Shelf, night: date) -> Row:
     with shelf.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
         last = value(connection, "SELECT max_by(run_id, started_at) FROM runs WHERE snapshot_date = ?", night)
         if last is None:
-            raise LookupError(f"no run has worked on {night}")
+            raise NotThereError(f"no run has worked on {night}")
         checks = rows(
             connection,
             """SELECT "check", grade, passed, figure, bound, reason FROM checks WHERE snapshot_date = ? AND run_id = ?
@@ -144,36 +149,34 @@ def audit(shelf: Shelf, night: date) -> Row:
 def search(shelf: Shelf, night: date, text: str, skip: int, count: int) -> Row:
     """Products of which every word of the text begins a word of title, brand, model, GTIN or id; all products without a text. Where there
     are none, those whose title holds the text as it stands."""
-    shown = "item_id, source, title, brand, category, price, currency, image, count(*) OVER () AS found"
-    page = f"ORDER BY length(title), title, item_id LIMIT {count} OFFSET {skip}"
+    has_products(shelf, night)
+    shown = "SELECT item_id, source, title, brand, category, price, currency, image FROM items WHERE"
     with shelf.reading(items=items_of(night), words=words_of(night)) as connection:
         split = r"SELECT list_filter(string_split_regex(lower(strip_accents(?)), '[^\p{L}\p{N}]+'), lambda word: word <> '')"
         words = value(connection, split, text)[:WORDS]
-        if not text.strip():
-            found = rows(connection, f"SELECT {shown} FROM items ORDER BY item_id LIMIT {count} OFFSET {skip}")
-        elif words:
-            each = " INTERSECT ".join("SELECT item_id FROM words WHERE word >= ? AND word < ? || chr(1114111)" for _ in words)
-            values = [value for word in words for value in (word, word)]
-            found = rows(connection, f"SELECT {shown} FROM items WHERE item_id IN ({each}) {page}", *values)
-        else:
-            found = []
-        if not found and text.strip() and not skip:
-            found = rows(connection, f"SELECT {shown} FROM items WHERE contains(lower(title), lower(?)) {page}", text.strip())
-    total = found[0].pop("found") if found else 0
-    for row in found[1:]:
-        del row["found"]
+        each = " INTERSECT ".join("SELECT item_id FROM words WHERE word >= ? AND word < ? || chr(1114111)" for _ in words)
+        chosen, values = (
+            (f"item_id IN ({each})", [bound for word in words for bound in (word, word)]) if words else ("?", [not text.strip()])
+        )
+        total = value(connection, f"SELECT count(*) FROM items WHERE {chosen}", *values)
+        if not total and text.strip():
+            chosen, values = "contains(lower(title), lower(?))", [text.strip()]
+            total = value(connection, f"SELECT count(*) FROM items WHERE {chosen}", *values)
+        order = "length(title), title, item_id" if text.strip() else "item_id"
+        found = rows(connection, f"{shown} {chosen} ORDER BY {order} LIMIT {count} OFFSET {skip}", *values)
     return {"night": night, "found": total, "skip": skip, "items": found}
 
 
 def item(shelf: Shelf, night: date, item_id: str, before: date | None) -> Row:
     """A product with its neighbours and the parts of each similarity; with a night before, what its list had then and has not now."""
+    has_products(shelf, night, *([before] if before else []))
     pairs, published = pairs_of(shelf, night)
     near = """SELECT rank, neighbour_id AS item_id, similarity, parts, title, brand, category, price, currency, image, source
         FROM pairs LEFT JOIN items ON items.item_id = neighbour_id WHERE pairs.item_id = ? ORDER BY rank"""
     with shelf.reading(items=items_of(night), pairs=pairs) as connection:
         mine = rows(connection, "SELECT * FROM items WHERE item_id = ?", item_id)
         if not mine:
-            raise LookupError(f"the night of {night} has no product {item_id}")
+            raise NotThereError(f"the night of {night} has no product {item_id}")
         neighbours = rows(connection, near, item_id)
     gone: list[Row] = []
     if before:
@@ -203,6 +206,7 @@ def quarantine(shelf: Shelf, night: date, reason: str | None, source: str | None
 
 def changes(shelf: Shelf, before: date, after: date) -> Row:
     """What differs between two nights: products that came, went and changed, and whose lists changed most."""
+    has_products(shelf, before, after)
     (then, _), (now, _) = pairs_of(shelf, before), pairs_of(shelf, after)
     told = shelf.told(differing, was=items_of(before), items=items_of(after), had=then, has=now)
     return {"before": before, "after": after, **told}

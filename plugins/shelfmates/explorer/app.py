@@ -1,15 +1,18 @@
-"""The routes of the explorer, mounted in Airflow's API server behind its login: who may read the DAG `catalogue` may read them all.
+"""The routes of the explorer, mounted in Airflow's API server behind its login, for whoever may read the runs of the DAG `catalogue`.
 
 Everything is read-only: a held night is released in Airflow's own form, under Airflow's own permissions. Routes are plain functions, which
 FastAPI runs in threads: blocking ones must not stop the server's loop.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import date
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
+import duckdb
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from deltalake.exceptions import DeltaError
@@ -18,14 +21,16 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from shelfmates.explorer import answers
-from shelfmates.explorer.shelf import Shelf
+from shelfmates.explorer.shelf import NotThereError, Shelf
+from shelfmates.place import settings_file
 
+log = logging.getLogger(__name__)
 DAG_ID = "catalogue"
 PAGES = Path(__file__).parent / "static"
 FILES = {"explorer.css": "text/css", "explorer.js": "text/javascript"}
 # scripts and styles are the explorer's own; pictures come from wherever a catalogue keeps them, and are not told who looks at them
 POLICY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' http: https:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src http: https:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -33,13 +38,21 @@ POLICY = {
 }
 
 
-@cache
+_making = Lock()
+
+
 def shelf() -> Shelf:
-    """That of the lake which the settings name: those that the DAGs' tasks use, $SHELFMATES_SETTINGS."""
+    """That of the lake which the settings name: those of the DAGs' tasks."""
+    with _making:  # else each of many first readers would make one
+        return _shelf(settings_file())
+
+
+@cache
+def _shelf(file: str) -> Shelf:
     from jobs import errors, settings
 
     try:
-        return Shelf(settings.load().lake.root)
+        return Shelf(settings.load(file).lake.root)
     except errors.SettingsError as error:
         raise HTTPException(503, str(error)) from None
 
@@ -61,14 +74,20 @@ async def guarded(request: Request, call_next: Callable[[Request], Any]) -> Resp
     return response
 
 
-@app.exception_handler(LookupError)
-def not_there(request: Request, error: LookupError) -> JSONResponse:
-    return JSONResponse({"detail": str(error.args[0]) if error.args else "not there"}, 404)
+@app.exception_handler(NotThereError)
+def not_there(request: Request, error: NotThereError) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 404)
 
 
 @app.exception_handler(DeltaError)
-def damaged(request: Request, error: DeltaError) -> JSONResponse:
-    return JSONResponse({"detail": f"the lake cannot be read: {error}"}, 503)
+@app.exception_handler(duckdb.Error)
+@app.exception_handler(OSError)
+def unreadable(request: Request, error: Exception) -> JSONResponse:
+    """A damaged table, a file that maintenance has just removed, storage that is out of reach."""
+    from jobs.address import shown
+
+    log.error("the explorer cannot read the lake", exc_info=error)
+    return JSONResponse({"detail": f"the lake cannot be read just now: {shown(str(error))}"}, 503)
 
 
 @app.exception_handler(HTTPException)

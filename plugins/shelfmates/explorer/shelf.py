@@ -9,7 +9,7 @@ lake, and nothing outside it is read.
 import atexit
 import tempfile
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -24,6 +24,7 @@ from deltalake.exceptions import TableNotFoundError
 
 MEMORY = "256MB"  # DuckDB's own; what does not fit waits in the file
 HELD = 128  # parts: a month of nights, each with its products, their words, its pairs and what was refused
+THREADS = 2  # of one query; many are asked at once
 TOLD = 64  # answers that take long
 FRESH = 1.0  # seconds for which a table's log is not looked at again
 
@@ -31,10 +32,13 @@ FRESH = 1.0  # seconds for which a table's log is not looked at again
 Told = TypeVar("Told")
 
 
+class NotThereError(Exception):
+    """A table, a night or a product that there is not."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """What is held of a table: a SELECT `FROM source`, which is all of it, or of one night. Raises LookupError where there is no such
-    table yet."""
+    """What is held of a table: a SELECT `FROM source`, which is all of it, or of one night."""
 
     table: str
     select: str
@@ -57,10 +61,12 @@ class Shelf:
     def __init__(self, root: str) -> None:
         self.root = root
         self._folder = tempfile.TemporaryDirectory(prefix="shelfmates-explorer-")
-        self._database = duckdb.connect(f"{self._folder.name}/held.duckdb", config={"memory_limit": MEMORY})
+        self._database = duckdb.connect(f"{self._folder.name}/held.duckdb", config={"memory_limit": MEMORY, "threads": THREADS})
         self._logs: dict[str, tuple[DeltaTable, float]] = {}
         self._held: OrderedDict[tuple[Part, tuple[str, ...]], _Held] = OrderedDict()
         self._told: OrderedDict[tuple[str, ...], object] = OrderedDict()
+        self._opening: defaultdict[str, Lock] = defaultdict(Lock)
+        self._loading = Lock()  # two nights that are sorted at once do not fit the memory
         self._lock, self._made = Lock(), 0
         atexit.register(self.close)
 
@@ -111,48 +117,46 @@ class Shelf:
 
     def nights(self, table: str) -> list[date]:
         """The nights that a table partitioned by snapshot_date has rows of, oldest first; none where there is no such table yet."""
-        with self._lock:
-            try:
-                found = self._log(table).partitions()
-            except LookupError:
-                return []
-        return sorted(date.fromisoformat(partition["snapshot_date"]) for partition in found)
+        try:
+            log = self._log(table)
+        except NotThereError:
+            return []
+        return sorted(date.fromisoformat(partition["snapshot_date"]) for partition in log.partitions())
 
     def _log(self, table: str) -> DeltaTable:
-        log, at = self._logs.get(table, (None, 0.0))
-        if log is None:
-            try:
-                log = DeltaTable(f"{self.root}/{table}")
-            except TableNotFoundError:
-                raise LookupError(f"there is no table {table} under {self.root}") from None
-        elif time.monotonic() - at < FRESH:
+        """The table as it was at most FRESH seconds ago: opened anew, since a lake may be made anew. Raises NotThereError."""
+        with self._lock:
+            opening = self._opening[table]
+        with opening:
+            log, at = self._logs.get(table, (None, 0.0))
+            if log is None or time.monotonic() - at > FRESH:
+                try:
+                    log = DeltaTable(f"{self.root}/{table}")
+                except TableNotFoundError:
+                    raise NotThereError(f"the lake has no table {table} yet: run a night first") from None
+                self._logs[table] = log, time.monotonic()
             return log
-        else:
-            log.update_incremental()
-        self._logs[table] = log, time.monotonic()
-        return log
 
     def _taken(self, part: Part) -> _Held:
         """The part, with one reader more. Who asks first reads it from the lake, without keeping others from what is there."""
+        log = self._log(part.table)
+        key = part, tuple(log.file_uris(file_pruning_predicate=part.files))
         with self._lock:
-            log = self._log(part.table)
-            key = part, tuple(log.file_uris(file_pruning_predicate=part.files))
             mine = key not in self._held
             held = self._held.setdefault(key, _Held(Future()))
             held.readers += 1
             self._held.move_to_end(key)
-            if mine:
-                self._made += 1
-                name, source = f"held_{self._made}", log.to_pyarrow_dataset(file_pruning_predicate=part.files)
+            self._made += mine
+            name = f"held_{self._made}"
         if mine:
             try:
-                with self._database.cursor() as cursor:
-                    cursor.register("source", source)
+                with self._loading, self._database.cursor() as cursor:
+                    cursor.register("source", log.to_pyarrow_dataset(file_pruning_predicate=part.files))
                     cursor.execute(f"CREATE TABLE {name} AS {part.select}")
             except BaseException as error:
-                held.name.set_exception(error)
                 with self._lock:
-                    del self._held[key]
+                    del self._held[key]  # who asks next tries again
+                held.name.set_exception(error)
                 raise
             held.name.set_result(name)
             self._forget()

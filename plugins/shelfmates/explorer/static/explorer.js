@@ -27,7 +27,7 @@ function el(tag, attributes = {}, ...children) {
 const whole = (value) => (value === null || value === undefined ? '' : Number(value).toLocaleString('en'))
 const share = (value) => (value === null || value === undefined ? '' : `${(100 * value).toFixed(value < 0.1 ? 2 : 1)} %`)
 const figure = (value) => (value === null || value === undefined ? '' : Number.isInteger(value) ? whole(value) : Number(value.toPrecision(4)).toString())
-const clock = (seconds) => (seconds < 100 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`)
+const clock = (seconds) => (seconds < 100 ? `${seconds.toFixed(1)} s` : `${Math.floor(Math.round(seconds) / 60)} min ${Math.round(seconds) % 60} s`)
 const isolated = (text) => el('bdi', {}, text ?? '')
 const money = (row) => (row.price === null || row.price === undefined ? '' : `${row.price} ${row.currency ?? ''}`)
 const colour = (at) => `var(--c${at % 9})`
@@ -40,7 +40,8 @@ function table(heads, rows) {
 function picture(address, large) {
   let url = null
   try { url = new URL(address) } catch { /* no address, or a path on another machine */ }
-  if (!url || !['http:', 'https:'].includes(url.protocol)) return null
+  // none from Airflow's own host: a request there is one of whoever looks, and may be one to sign out
+  if (!url || !['http:', 'https:'].includes(url.protocol) || url.hostname === location.hostname) return null
   const image = el('img', { class: large ? 'picture large' : 'picture', src: url.href, alt: '', loading: 'lazy', referrerpolicy: 'no-referrer' })
   image.addEventListener('error', () => image.remove())
   return image
@@ -259,7 +260,7 @@ async function audit({ night }) {
 async function release(run) {
   const address = new URL(`../api/v2/dags/catalogue/dagRuns/${encodeURIComponent(run)}/taskInstances/publish/-1/hitlDetails`, document.baseURI)
   const asked = await fetch(address)
-  if (asked.status === 404) return el('p', { class: 'note' }, 'Airflow waits for nobody here: this run was not started by it, or its time to be answered is over.')
+  if (asked.status === 404) return el('p', { class: 'note' }, 'Airflow does not ask for a release of this night: its run was not started there, a feed was held before it could be audited, or the time to answer is over.')
   const form = await answered(asked)
   if (form.response_received) return el('p', { class: 'note' }, 'It has been answered: ', isolated((form.chosen_options ?? []).join(', ')))
   const reason = el('textarea', { id: 'reason', rows: 2, cols: 60, required: true })
@@ -282,7 +283,8 @@ const drawn = { nights: overview, products, product, refused, changes, audit }
 
 async function show() {
   const here = place()
-  const night = here.night ?? nights.at(-1)?.night, view = here.view in drawn ? here.view : 'nights'
+  const night = /^\d{4}-\d\d-\d\d$/.test(here.night) ? here.night : nights.at(-1).night
+  const view = Object.hasOwn(drawn, here.view ?? '') ? here.view : 'nights'
   const known = nights.find((other) => other.night === night)
   document.getElementById('night').value = night
   const state = document.getElementById('state')
@@ -318,6 +320,9 @@ async function start() {
   }
   const given = new URLSearchParams(location.search)
   const asked = nights.find((night) => night.run_id === given.get('run_id') || night.night === given.get('night'))
+  if ((given.has('run_id') || given.has('night')) && !asked) {
+    main.before(el('p', { class: 'note' }, 'What was asked for is not the last run of one of the newest nights: here are those.'))
+  }
   if (asked && !location.hash) history.replaceState(null, '', to({ night: asked.night, view: 'audit' }, {}))
   const choose = document.getElementById('night')
   choose.append(...[...nights].reverse().map((night) => el('option', { value: night.night }, `${night.night} ${night.state}`)))
