@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -23,12 +24,13 @@ DIRTY = "source 'shop'\r\nBcc: all@example.com\r\n\r\n<!channel> <b>bold</b> 茶
 
 
 class Hook(BaseHTTPRequestHandler):
-    """Keeps what is posted to it; answers 404 to all paths but one."""
+    """Keeps what is posted to it; answers 404 to all paths but two, one of which has moved."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.path, dict(self.headers), json.loads(body)))  # type: ignore[attr-defined]
-        self.send_response(200 if self.path == "/services/secret" else 404)
+        self.send_response({"/services/secret": 200, "/moved": 302}.get(self.path, 404))
+        self.send_header("Location", "/services/secret")
         self.end_headers()
 
     def log_message(self, *said: object) -> None:
@@ -219,3 +221,17 @@ def test_every_task_tells_of_its_final_failure(dags: dict[str, "DAG"]) -> None:
         for task in dag.tasks:
             assert list(task.on_failure_callback) == [task_failed], f"{task}: fails in silence"
             assert not task.on_retry_callback, f"{task}: tells of a try that is not the last"
+
+
+@pytest.mark.parametrize("broken", [{"extra": ["X-Team"]}, {"password": "moved"}], ids=["extra is a list", "moved"])
+def test_a_webhook_that_is_not_what_it_should_be_is_told_in_the_log(
+    posted: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: dict[str, Any]
+) -> None:
+    from shelfmates.alerts import task_failed
+
+    told = json.loads(os.environ["AIRFLOW_CONN_SHELFMATES_WEBHOOK"]) | broken
+    monkeypatch.setenv("AIRFLOW_CONN_SHELFMATES_WEBHOOK", json.dumps(told))
+    with caplog.at_level(logging.ERROR):
+        task_failed(failed())
+    assert "nobody was told through the connection shelfmates_webhook" in caplog.text
+    assert [path for path, *_ in posted if path != "/moved"] == []
