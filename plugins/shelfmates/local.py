@@ -33,6 +33,7 @@ from shelfmates.components import (
     processes_of,
     started,
 )
+from shelfmates.place import settings_file
 from shelfmates.rest import answer, token
 
 COMPONENTS = (API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER)
@@ -90,7 +91,7 @@ def variables(home: Path) -> dict[str, str]:
     """The environment of the components: ours, under what the user's says."""
     given = os.environ | {
         "AIRFLOW_HOME": str(home),
-        "SHELFMATES_SETTINGS": str(Path(os.environ.get("SHELFMATES_SETTINGS") or ROOT / "shelfmates.toml").absolute()),
+        "SHELFMATES_SETTINGS": str(Path(settings_file()).absolute()),
     }
     ours = {
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",

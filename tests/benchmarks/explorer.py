@@ -187,7 +187,8 @@ def told(url: str, root: Path, home: Path, nights: int, readers: int) -> None:
     print(f"{'route':34}{'slowest':>8}{'p50':>9}{'p95':>9}{'p50':>9}{'p95':>9}")
     for name in alone:
         figures = [quantile(of[name], at) for of in (alone, all_at_once) for at in (50, 95)]
-        print(f"{name:34}{max(first[name]) if name in first else '':>8.0f}" if name in first else f"{name:34}{'':8}", end="")
+        slowest = f"{max(first[name]):>8.0f}" if name in first else " " * 8
+        print(f"{name:34}{slowest}", end="")
         print("".join(f"{figure:>9.0f}" for figure in figures))
     every = [took for of in all_at_once.values() for took in of]
     print(f"{'all':34}{'':26}{quantile(every, 50):>9.0f}{quantile(every, 95):>9.0f}")

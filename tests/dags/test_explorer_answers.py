@@ -105,12 +105,18 @@ def test_a_published_night_that_is_run_again_shows_what_is_staged_until_that_is_
         assert answers.item(shelf, PUBLISHED, "oak", None)["neighbours"][0]["item_id"] == "pine"
 
 
-def test_what_could_not_be_read_is_tried_again_and_keeps_nobody_waiting(root: Path) -> None:
-    part = Part("clean_items", "SELECT item_id, error_once(item_id) FROM source", HELD)
+def test_what_could_not_be_read_is_told_to_all_who_wait_for_it(root: Path) -> None:
+    part, said = Part("clean_items", "SELECT no_such_function(item_id) FROM source", HELD), list[str]()
+
+    def ask() -> None:
+        with pytest.raises(duckdb.Error) as told, shelf.reading(items=part):
+            pass
+        said.append(str(told.value))
+
     with closing(Shelf(str(root))) as shelf:
-        for _ in range(2):
-            with pytest.raises(duckdb.Error, match="error_once"), shelf.reading(items=part):
-                pass
+        at_once(ask, ask, ask)
+    assert len(said) == 3
+    assert all("no_such_function" in each for each in said)
 
 
 def test_a_product_of_a_published_night_has_its_published_neighbours(shelf: Shelf) -> None:

@@ -34,13 +34,16 @@ def items_of(night: date) -> Part:
     return Part("clean_items", "SELECT * EXCLUDE (snapshot_date, text, content_hash) FROM source ORDER BY item_id", night)
 
 
+def words_in(text: str) -> str:
+    """The SQL that gives the words of a SQL text, without case and accents; some may be blank."""
+    return rf"string_split_regex(lower(strip_accents({text})), '[^\p{{L}}\p{{N}}]+')"
+
+
 def words_of(night: date) -> Part:
-    """word, item_id: what products are searched by, without case and accents."""
-    spoken = "lower(strip_accents(concat_ws(' ', title, brand, model, gtin, item_id)))"
-    split = rf"unnest(string_split_regex({spoken}, '[^\p{{L}}\p{{N}}]+')) AS word"
-    return Part(
-        "clean_items", f"SELECT DISTINCT word, item_id FROM (SELECT {split}, item_id FROM source) WHERE word <> '' ORDER BY word", night
-    )
+    """word, item_id: what products are searched by."""
+    words = words_in("concat_ws(' ', title, brand, model, gtin, item_id)")
+    each = f"SELECT unnest({words}) AS word, item_id FROM source"
+    return Part("clean_items", f"SELECT DISTINCT word, item_id FROM ({each}) WHERE word <> '' ORDER BY word", night)
 
 
 def refused_in(night: date) -> Part:
@@ -152,12 +155,10 @@ def search(shelf: Shelf, night: date, text: str, skip: int, count: int) -> Row:
     has_products(shelf, night)
     shown = "SELECT item_id, source, title, brand, category, price, currency, image FROM items WHERE"
     with shelf.reading(items=items_of(night), words=words_of(night)) as connection:
-        split = r"SELECT list_filter(string_split_regex(lower(strip_accents(?)), '[^\p{L}\p{N}]+'), lambda word: word <> '')"
-        words = value(connection, split, text)[:WORDS]
+        words = value(connection, f"SELECT list_filter({words_in('?')}, lambda word: word <> '')", text)[:WORDS]
         each = " INTERSECT ".join("SELECT item_id FROM words WHERE word >= ? AND word < ? || chr(1114111)" for _ in words)
-        chosen, values = (
-            (f"item_id IN ({each})", [bound for word in words for bound in (word, word)]) if words else ("?", [not text.strip()])
-        )
+        chosen = f"item_id IN ({each})" if words else "?"
+        values: list[object] = [bound for word in words for bound in (word, word)] or [not text.strip()]
         total = value(connection, f"SELECT count(*) FROM items WHERE {chosen}", *values)
         if not total and text.strip():
             chosen, values = "contains(lower(title), lower(?))", [text.strip()]

@@ -1,6 +1,6 @@
 """The routes of the explorer, mounted in Airflow's API server behind its login, for whoever may read the runs of the DAG `catalogue`.
 
-Everything is read-only: a held night is released in Airflow's own form, under Airflow's own permissions. Routes are plain functions, which
+Everything is read-only: a held night is released through Airflow's own API, under its permissions. Routes are plain functions, which
 FastAPI runs in threads: blocking ones must not stop the server's loop.
 """
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 DAG_ID = "catalogue"
 PAGES = Path(__file__).parent / "static"
 FILES = {"explorer.css": "text/css", "explorer.js": "text/javascript"}
-# scripts and styles are the explorer's own; pictures come from wherever a catalogue keeps them, and are not told who looks at them
+# scripts and styles are the explorer's own; pictures come from wherever a catalogue keeps them, without a word of the page
 POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src http: https:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
