@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser approval-test backfill-test bench-embed bench-explorer bench-gpu \
 	bench-increments bench-neighbours bench-quality \
-	disk-test kill-test scheduled-kill-test season-test airflow clean
+	disk-test kill-test scheduled-kill-test season-test stop-test ways-test airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -122,6 +122,13 @@ scheduled-kill-test: setup ## a night under a real Airflow whose processes are k
 
 season-test: setup ## a season of nights in one process: whether time, files and logs stay as they are (ITEMS, NIGHTS)
 	@.venv/bin/python -m tests.soak.season $(OPTIONS)
+
+stop-test: setup ## tasks under a real Airflow that are stopped and cleared in mid-work: that no process is left, and the tables
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.stops
+
+ways-test: setup ## a night by every way there is to start one, Chromium included: the same tables
+	@$(UV) sync --quiet --frozen --inexact --group browser
+	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.ways
 
 airflow: setup ## Airflow with its web pages on http://127.0.0.1:8080 (SETTINGS=build/demo/shelfmates.toml for the demo's)
 	@PYTHONPATH=$(CURDIR)/plugins SHELFMATES_SETTINGS=$(abspath $(SETTINGS)) exec .venv/bin/python -m shelfmates.local

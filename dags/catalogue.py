@@ -15,9 +15,10 @@ as it is; the reason, and who gave it, go to the table `overrides`. *Reject*, or
 has to run again, or loosen the bound. Who may not edit the DAG's runs, as a viewer, may not answer. `airflow dags test` asks nobody: the
 night fails.
 
-**Who is told.** When a task has failed for good, when a night is held, and when a night that is not a backfill's is not done after 8 hours
-(the triggerer tells of that), one message each goes to the connections `shelfmates_webhook` (JSON, as Slack reads it: host `https://…`,
-password the secret end of the path) and `shelfmates_mail` (smtp, with `to` and `from_email` in its extra), where they exist.
+**Who is told.** When a task has failed for good, when a night is held, and when a night is not done 8 hours after its logical date (the
+triggerer tells of that, and not of nights that were asked for later), one message each goes to the connections `shelfmates_webhook` (JSON,
+as Slack reads it: host `https://…`, password the secret end of the path) and `shelfmates_mail` (smtp, with `to` and `from_email` in its
+extra), where they exist.
 
 **Rerun.** Clear the failed task with its downstream: every stage replaces what it wrote for the same night, and readers see the old night
 or the new one, never a part. A task is retried by itself only where a second try may help (another writer, a lost process); any other
@@ -67,7 +68,8 @@ with NightlyDAG(
     tags={"shelfmates", "nightly"},
     default_args=DEFAULTS | {"options": CHOICES},
     deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        # not DAGRUN_QUEUED_AT: with it Airflow 3.3.2 fails to clear any task, as it would put the deadline off
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
         interval=timedelta(hours=8),  # by 11:00 UTC somebody waits for last night's neighbours
         callback=AsyncCallback(deadline_missed),
     ),

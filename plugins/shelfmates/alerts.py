@@ -16,7 +16,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, timezone
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from asgiref.sync import sync_to_async
 
@@ -65,14 +65,14 @@ def night_held(context: "Context", reason: str) -> None:
 
 
 async def deadline_missed(context: Mapping[str, Any]) -> None:
-    """As the callback of a DAG's deadline, with the run as REST tells it. A run that has failed has been told of already, and the nights of
-    a backfill wait for each other from its start on. In the triggerer: in an executor a callback may not read connections."""
-    run = context["dag_run"]
-    if run["state"] == "failed" or run["run_type"] == "backfill":
+    """As the callback of a DAG's deadline, with the run as REST tells it. A run that has failed has been told of already, and one that was
+    asked for after its deadline, as a backfill's are, is not late. In the triggerer: in an executor a callback may not read connections."""
+    run, deadline = context["dag_run"], context["deadline"]["deadline_time"]
+    if run["state"] == "failed" or run["run_type"] == "backfill" or timezone.parse(run["run_after"]) > timezone.parse(deadline):
         return
     night = (run.get("conf") or {}).get("date") or run.get("partition_key") or run.get("logical_date") or ""
     link = f"{base_url()}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'], safe='')}"
-    reason = f"not done by {context['deadline']['deadline_time']}: look which task is at work, waits for an answer or for a slot"
+    reason = f"not done by {deadline}: look which task is at work, waits for an answer or for a slot"
     alert = Alert("late", night[:10], "", reason, run["dag_id"], run["dag_run_id"], link)
     await sync_to_async(send)(alert)  # others' triggers go on meanwhile
 

@@ -1,7 +1,6 @@
 """A real Airflow with a small generated catalogue, started as `make airflow` starts it, and a headless Chromium that is signed in to it."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 ITEMS, NIGHTS, START = 300, 5, date(2026, 11, 20)
 HUGE_WAIT = 300.0  # seconds until Airflow is there, and until it is gone
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 REMEDY = "apt-get install --no-install-recommends chromium"
 
 
@@ -31,8 +29,9 @@ REMEDY = "apt-get install --no-install-recommends chromium"
 def browser() -> str:
     """Where a Chromium is."""
     pytest.importorskip("playwright", reason="no playwright: run `make test-browser`")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    return found or pytest.skip(f"no Chromium: {REMEDY}")
+    from tests.browser.pages import chromium
+
+    return chromium() or pytest.skip(f"no Chromium: {REMEDY}")
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +73,10 @@ def url(airflow: dict[str, str]) -> str:
 @pytest.fixture
 def anybody(browser: str) -> Iterator["Page"]:
     """A page of somebody who is not signed in."""
-    from playwright.sync_api import sync_playwright
+    from tests.browser.pages import opened
 
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has none for root
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=sandbox)
-        yield chromium.new_page(viewport={"width": 1400, "height": 900}, timezone_id="UTC")
-        chromium.close()
+    with opened(browser) as page:
+        yield page
 
 
 @pytest.fixture

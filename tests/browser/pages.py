@@ -4,17 +4,37 @@ Elements are found by what a person reads (roles, labels, words) or by Airflow's
 nothing here.
 """
 
+import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-from playwright.sync_api import FrameLocator, Locator, Page, expect
+from playwright.sync_api import FrameLocator, Locator, Page, expect, sync_playwright
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SHOTS = Path(__file__).parents[2] / "build" / "browser"
 A_NIGHT = 600_000  # milliseconds; a small night takes a minute on two idle cores
 LOCKED, TRIES = 503, 5
 LOOK = 5_000  # milliseconds between two looks at a page that does not keep itself up to date
 SLOW = 60_000  # milliseconds for a page on a busy machine
+
+
+def chromium() -> str | None:
+    """Where one is, if there is one."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@contextmanager
+def opened(browser: str) -> Iterator[Page]:
+    """A page of somebody who is not signed in."""
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has none for root
+    with sync_playwright() as playwright:
+        headless = playwright.chromium.launch(executable_path=browser, args=sandbox)
+        yield headless.new_page(viewport={"width": 1400, "height": 900}, timezone_id="UTC")
+        headless.close()
 
 
 def screenshot(page: Page, name: str) -> Path:

@@ -154,12 +154,21 @@ def test_a_held_night_links_to_where_it_is_answered(posted: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "kind", "messages"), [("running", "scheduled", 1), ("failed", "scheduled", 0), ("running", "backfill", 0)]
+    ("state", "kind", "asked_for", "messages"),
+    [
+        ("running", "scheduled", "03:00", 1),
+        ("failed", "scheduled", "03:00", 0),
+        ("running", "backfill", "03:00", 0),
+        ("running", "manual", "12:00", 0),
+    ],
 )
-def test_a_late_night_is_told_of_unless_it_has_failed_or_waits_its_turn(posted: list[Any], state: str, kind: str, messages: int) -> None:
+def test_a_late_night_is_told_of_unless_it_has_failed_or_was_asked_for_later(
+    posted: list[Any], state: str, kind: str, asked_for: str, messages: int
+) -> None:
     from shelfmates.alerts import deadline_missed
 
     run = {"dag_id": "catalogue", "dag_run_id": RUN, "state": state, "run_type": kind, "logical_date": "2026-11-20T03:00:00Z", "conf": {}}
+    run["run_after"] = f"2026-11-20T{asked_for}:00Z"
     asyncio.run(deadline_missed({"dag_run": run, "deadline": {"id": "1", "deadline_time": "2026-11-20T11:00:00Z"}}))
     assert [(told["event"], told["night"], told["link"]) for _, _, told in posted] == [("late", "2026-11-20", PAGE)] * messages
 

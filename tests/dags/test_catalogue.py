@@ -115,6 +115,7 @@ def test_a_dry_run_is_the_forms_choice(dags: dict[str, "DAG"], asked: bool, audi
 def test_a_late_night_is_told_of(dags: dict[str, "DAG"]) -> None:
     (alert,) = dags["catalogue"].deadline
     assert (alert.callback.path, alert.interval) == ("shelfmates.alerts.deadline_missed", timedelta(hours=8))
+    assert type(alert.reference).__name__ == "DagRunLogicalDateDeadline"  # with another one no task of the run can be cleared
 
 
 def test_dags_test_knows_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +123,6 @@ def test_dags_test_knows_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference
     from shelfmates.nightly import NightlyDAG
 
-    alert = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=8), AsyncCallback("shelfmates.alerts.deadline_missed"))
+    alert = DeadlineAlert(DeadlineReference.DAGRUN_LOGICAL_DATE, timedelta(hours=8), AsyncCallback("shelfmates.alerts.deadline_missed"))
     monkeypatch.setattr(DAG, "test", lambda dag, **options: (dag.deadline, options))
     assert NightlyDAG("night", schedule=None, deadline=alert).test(run_conf={"a": 1}) == (None, {"run_conf": {"a": 1}})

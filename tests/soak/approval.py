@@ -4,8 +4,8 @@
 
 Three nights of a small generated catalogue go through the DAG with a bound that no second night can meet. The first is published. The
 second is held: a viewer's answer is refused, an admin's without a reason is asked again, and with one the night is published. The third is
-rejected. A web server here listens as the webhook: it has to be told of two held nights and of one that failed, once each, and once of
-every night that is late, which here all are after a few seconds.
+rejected. A web server here listens as the webhook: it has to be told of two held nights and of one that failed, once each, and once that
+tonight's is late, which here it is after a few seconds; the nights before it were asked for when they had long been due.
 
 Prints a line a step, and `approval: 3 nights, 1 released, 1 rejected`.
 """
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +34,7 @@ from tests.soak.backfill import DAG_ID, variables
 from tests.soak.scheduled_kills import task_of, until
 from tests.tiny_encoder import save_table
 
-ITEMS, START, AT_ONCE = 300, date(2026, 1, 1), 2
+ITEMS, AT_ONCE = 300, 2
 READS = 15  # seconds before an answer: one that comes in the same moment finds a scheduler that takes the task's pause for its end
 ADMIN, VIEWER, REASON = "ada", "vera", "größer: the range was cut"
 HELD = {"SHELFMATES__AUDIT__CHURN_MAX": "0", "SHELFMATES__AUDIT__SHIFT_MAX": "0"}
@@ -81,7 +81,8 @@ def expect(what: str, found: object, expected: object) -> None:
 
 
 def begun(airflow: Airflow, night: date) -> Run:
-    airflow.command("dags", "trigger", DAG_ID, "--logical-date", f"{night}T03:00:00+00:00")
+    now = datetime.now(UTC)
+    airflow.command("dags", "trigger", DAG_ID, "--logical-date", f"{datetime.combine(night, now.timetz())}")
     return next(run for run in airflow.runs(DAG_ID) if run.night == night)
 
 
@@ -121,8 +122,8 @@ def column(lake: Path, table: Any, name: str) -> list[Any]:
 
 
 def soak(folder: Path) -> None:
-    nights = [START + timedelta(days=n) for n in range(3)]
-    generate(folder, ITEMS, len(nights), START, change=0.05)
+    nights = [datetime.now(UTC).date() - timedelta(days=n) for n in (2, 1, 0)]
+    generate(folder, ITEMS, len(nights), nights[0], change=0.05)
     save_table(folder / "model")
     lake, home = folder / "lake", folder / "airflow"
     with webhook() as port:
@@ -137,8 +138,8 @@ def soak(folder: Path) -> None:
             expect("first night", state(airflow, begun(airflow, nights[0]), "success", "awaiting_input"), "success")
             released(airflow, begun(airflow, nights[1]), lake)
             rejected(airflow, begun(airflow, nights[2]))
-            told_of = [(str(night), "late", "") for night in nights] + [(str(night), "held", "publish") for night in nights[1:]]
-            expected = sorted([*told_of, (str(nights[2]), "failed", "publish")])
+            held, tonight = [(str(night), "held", "publish") for night in nights[1:]], str(nights[2])
+            expected = sorted([*held, (tonight, "failed", "publish"), (tonight, "late", "")])
             until("every message", lambda: len(Webhook.got) >= len(expected))
             expect("told", sorted(Webhook.got), expected)
             events = airflow.answer("assets/events")["asset_events"]
@@ -154,7 +155,7 @@ def released(airflow: Airflow, run: Run, lake: Path) -> None:
     expect("an answer without a reason", answered(airflow, run, ADMIN, "Publish", " "), 200)
     until("the question to be put again", lambda: not question(airflow, run)["response_received"])
     state(airflow, run, "awaiting_input")
-    expect("published as of yet", column(lake, NEIGHBOURS, "snapshot_date"), [START])
+    expect("published as of yet", column(lake, NEIGHBOURS, "snapshot_date"), [run.night - timedelta(days=1)])
     expect("an admin's answer", answered(airflow, run, ADMIN, "Publish", REASON), 200)
     expect("second night", state(airflow, run, "success", "failed"), "success")
     rows = DeltaTable(lake / OVERRIDES.name).to_pyarrow_table(columns=["snapshot_date", "who", "why"]).to_pylist()

@@ -53,13 +53,17 @@ def refused_in(night: date) -> Part:
 def pairs_of(shelf: Shelf, night: date) -> tuple[Part, bool]:
     """The night's pairs, and whether they are published; of those that are staged, as many of an item as would be."""
     columns = "SELECT item_id, rank, neighbour_id, similarity, parts FROM source"
-    with shelf.reading(runs=RUNS) as connection:
-        stages = rows(connection, f"{LAST_RUNS} ORDER BY started_at", [night])
+    stages = shelf.told(last_stages, night, runs=RUNS)
     staged = [stage for stage in stages if stage["stage"] == "neighbours" and stage["outcome"] == "ok"]
     if not staged or state(stages) == "published":
         return Part("neighbours", f"{columns} ORDER BY item_id, rank", night), True
     k = int(dict(staged[0]["figures"])["k"])
     return Part("staged_neighbours", f"{columns} WHERE rank <= {k} ORDER BY item_id, rank", night), False
+
+
+def last_stages(connection: Any, night: date) -> list[Row]:
+    """Those of the night's last run."""
+    return rows(connection, f"{LAST_RUNS} ORDER BY started_at", [night])
 
 
 def has_products(shelf: Shelf, *nights: date) -> None:
@@ -83,12 +87,18 @@ def value(connection: Any, query: str, *values: Any) -> Any:
 
 def nights(shelf: Shelf, count: int) -> list[Row]:
     """The newest nights, oldest first: of the last run of each its state, its stages and its figures."""
-    with shelf.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
-        newest = rows(connection, "SELECT DISTINCT snapshot_date FROM runs ORDER BY ALL DESC LIMIT ?", count)
-        stages = rows(connection, f"{LAST_RUNS} ORDER BY snapshot_date, started_at", [row["snapshot_date"] for row in newest])
-        checks = rows(connection, """SELECT run_id, snapshot_date, "check", grade, passed, figure FROM checks""")
-        released = rows(connection, "SELECT snapshot_date, run_id, who, why FROM overrides")
-    published, found = set(shelf.nights("neighbours")), dict[date, Row]()
+    found: list[Row] = shelf.told(strip, count, runs=RUNS, checks=CHECKS, overrides=OVERRIDES)
+    published = set(shelf.nights("neighbours"))
+    return [night | {"published": night["night"] in published} for night in found]
+
+
+def strip(connection: Any, count: int) -> list[Row]:
+    """The nights of `runs`, `checks` and `overrides`."""
+    newest = rows(connection, "SELECT DISTINCT snapshot_date FROM runs ORDER BY ALL DESC LIMIT ?", count)
+    stages = rows(connection, f"{LAST_RUNS} ORDER BY snapshot_date, started_at", [row["snapshot_date"] for row in newest])
+    checks = rows(connection, """SELECT run_id, snapshot_date, "check", grade, passed, figure FROM checks""")
+    released = rows(connection, "SELECT snapshot_date, run_id, who, why FROM overrides")
+    found = dict[date, Row]()
     for stage in stages:
         night = found.setdefault(stage["snapshot_date"], {"night": stage["snapshot_date"], "run_id": stage["run_id"], "stages": []})
         night["stages"].append({name: stage[name] for name in ("stage", "started_at", "seconds", "outcome", "rows_out", "peak_memory_mb")})
@@ -104,7 +114,6 @@ def nights(shelf: Shelf, count: int) -> list[Row]:
     release = {(row["snapshot_date"], row["run_id"]): row for row in released}
     for night in found.values():
         night["released"] = release.get((night["night"], night["run_id"]))
-        night["published"] = night["night"] in published
         night["state"] = state(night["stages"])
     return list(found.values())
 
@@ -157,9 +166,9 @@ def search(shelf: Shelf, night: date, text: str, skip: int, count: int) -> Row:
     with shelf.reading(items=items_of(night), words=words_of(night)) as connection:
         words = value(connection, f"SELECT list_filter({words_in('?')}, lambda word: word <> '')", text)[:WORDS]
         each = " INTERSECT ".join("SELECT item_id FROM words WHERE word >= ? AND word < ? || chr(1114111)" for _ in words)
-        chosen = f"item_id IN ({each})" if words else "?"
+        chosen, among = (f"item_id IN ({each})", f"({each})") if words else ("?", "items WHERE ?")
         values: list[object] = [bound for word in words for bound in (word, word)] or [not text.strip()]
-        total = value(connection, f"SELECT count(*) FROM items WHERE {chosen}", *values)
+        total = value(connection, f"SELECT count(DISTINCT item_id) FROM {among}", *values)
         if not total and text.strip():
             chosen, values = "contains(lower(title), lower(?))", [text.strip()]
             total = value(connection, f"SELECT count(*) FROM items WHERE {chosen}", *values)

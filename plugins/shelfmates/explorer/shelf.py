@@ -10,7 +10,7 @@ import atexit
 import tempfile
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from deltalake.exceptions import TableNotFoundError
 MEMORY = "256MB"  # DuckDB's own; what does not fit waits in the file
 HELD = 128  # parts: a month of nights, each with its products, their words, its pairs and what was refused
 THREADS = 2  # of one query; many are asked at once
-TOLD = 64  # answers that take long
+TOLD = 128  # answers that many ask for
 FRESH = 1.0  # seconds for which a table's log is not looked at again
 
 
@@ -64,7 +64,7 @@ class Shelf:
         self._database = duckdb.connect(f"{self._folder.name}/held.duckdb", config={"memory_limit": MEMORY, "threads": THREADS})
         self._logs: dict[str, tuple[DeltaTable, float]] = {}
         self._held: OrderedDict[tuple[Part, tuple[str, ...]], _Held] = OrderedDict()
-        self._told: OrderedDict[tuple[str, ...], object] = OrderedDict()
+        self._told: OrderedDict[tuple[Hashable, ...], object] = OrderedDict()
         self._opening: defaultdict[str, Lock] = defaultdict(Lock)
         self._loading = Lock()  # two nights that are sorted at once do not fit the memory
         self._lock, self._made = Lock(), 0
@@ -82,13 +82,14 @@ class Shelf:
         with self._taking(parts.values()) as held, self._viewing(parts, held) as connection:
             yield connection
 
-    def told(self, tell: Callable[[duckdb.DuckDBPyConnection], Told], **parts: Part) -> Told:
-        """What `tell` makes of a connection to the parts; what it has made of them before, if they are the same still."""
+    def told(self, tell: Callable[..., Told], *values: Hashable, **parts: Part) -> Told:
+        """What `tell` makes of a connection to the parts and these values; what it has made of them before, if the parts are the same
+        still. To be left as it is."""
         with self._taking(parts.values()) as held:
-            of = tell.__qualname__, *held
+            of = tell.__qualname__, *values, *held
             if (known := self._told.get(of)) is None:
                 with self._viewing(parts, held) as connection:
-                    known = tell(connection)
+                    known = tell(connection, *values)
                 with self._lock:
                     self._told[of] = known
                     while len(self._told) > TOLD:
