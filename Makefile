@@ -24,11 +24,11 @@ OPTIONS = $(foreach name,DATA ITEMS KILLS NIGHTS ROWS SYSTEMS REPEATS PLOT,$(if 
 
 MIGRATED = $(AIRFLOW_HOME)/migrated
 
-# Airflow of this checkout: everything it writes is under build/airflow
-export AIRFLOW_HOME := $(CURDIR)/build/airflow
-export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
-export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
-export AIRFLOW__CORE__LOAD_EXAMPLES := False
+# Airflow of this checkout, unless the environment says otherwise: everything it writes is under build/airflow
+export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
+export AIRFLOW__CORE__DAGS_FOLDER ?= $(CURDIR)/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER ?= $(CURDIR)/plugins
+export AIRFLOW__CORE__LOAD_EXAMPLES ?= False
 export AIRFLOW_CONN_SPARK_DEFAULT ?= {"conn_type": "spark", "host": "local[*]"}
 
 help: ## list the targets

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 WEBHOOK, MAIL = "shelfmates_webhook", "shelfmates_mail"
 PATIENCE = 15  # seconds for a webhook to answer
 REASON_LENGTH = 3000  # characters of a reason that are sent; the whole is in the task's log
-# what a wrong address, a refusing server or a network does; ValueError: an address or header that is none
-UNSENT = (OSError, HTTPException, smtplib.SMTPException, ValueError, RuntimeError, AirflowException)
+# what a wrong address, a refusing server or a network does; ValueError, TypeError: an address, header or extra that is none
+UNSENT = (OSError, HTTPException, smtplib.SMTPException, ValueError, TypeError, RuntimeError, AirflowException)
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +67,12 @@ def night_held(context: "Context", reason: str) -> None:
 async def deadline_missed(context: Mapping[str, Any]) -> None:
     """As the callback of a DAG's deadline, with the run as REST tells it. A run that has failed has been told of already, and one that was
     asked for after its deadline, as a backfill's are, is not late. In the triggerer: in an executor a callback may not read connections."""
-    run, deadline = context["dag_run"], context["deadline"]["deadline_time"]
-    if run["state"] == "failed" or run["run_type"] == "backfill" or timezone.parse(run["run_after"]) > timezone.parse(deadline):
+    run, deadline = context["dag_run"], context["deadline"]["deadline_time"]  # the one as JSON, the other a datetime
+    if run["state"] == "failed" or run["run_type"] == "backfill" or timezone.parse(run["run_after"]) > deadline:
         return
     night = (run.get("conf") or {}).get("date") or run.get("partition_key") or run.get("logical_date") or ""
     link = f"{base_url()}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'], safe='')}"
-    reason = f"not done by {deadline}: look which task is at work, waits for an answer or for a slot"
+    reason = f"not done by {deadline.isoformat()}: look which task is at work, waits for an answer or for a slot"
     alert = Alert("late", night[:10], "", reason, run["dag_id"], run["dag_run_id"], link)
     await sync_to_async(send)(alert)  # others' triggers go on meanwhile
 

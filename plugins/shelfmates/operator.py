@@ -73,7 +73,9 @@ class SparkJobOperator(SparkSubmitOperator):
     ) -> None:
         if unknown := kwargs.keys() & _SPARK_OPTIONS:
             raise TypeError(f"{', '.join(sorted(unknown))}: expected Spark's options as `conf`; write them as spark.* properties")
-        super().__init__(application=str(home() / "jobs" / "__main__.py"), name=f"shelfmates-{'-'.join(stages)}", **kwargs)
+        # durable: the provider would follow a cluster's driver across tries, by an API that only some clusters have
+        application, name = str(home() / "jobs" / "__main__.py"), f"shelfmates-{'-'.join(stages)}"
+        super().__init__(application=application, name=name, durable=False, **kwargs)
         self._hook: SubmitHook | None = None
         self.stages = list(stages)
         self.options = list(options)
@@ -91,6 +93,11 @@ class SparkJobOperator(SparkSubmitOperator):
         }
         for asset in self.outlets:
             context["outlet_events"][asset].extra = told
+
+    def on_kill(self) -> None:
+        """Ends what was submitted."""
+        if self._hook is not None:
+            self._hook.on_kill()
 
     def _get_hook(self) -> SubmitHook:
         night = night_of(self.date)
@@ -129,7 +136,9 @@ def _spark_conf_of(settings: str) -> dict[str, str]:
     """`[spark.conf]` of the settings file. Checks nothing else of it: the program does, and says it better."""
     try:
         text = Path(settings).read_text(encoding="utf-8")
-        conf: dict[str, str] = tomllib.loads(text).get("spark", {}).get("conf", {})
+        conf: Any = tomllib.loads(text)
+        for key in ("spark", "conf"):
+            conf = conf.get(key, {}) if isinstance(conf, dict) else {}
     except OSError as error:
         raise AirflowFailException(
             f"the settings file {settings} cannot be read: {error.strerror}\n"
@@ -137,7 +146,7 @@ def _spark_conf_of(settings: str) -> dict[str, str]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AirflowFailException(f"the settings file {settings} is not TOML: {error}\n  → mend the line named") from None
-    return conf
+    return conf if isinstance(conf, dict) else {}
 
 
 def _spark_submit() -> str:

@@ -61,8 +61,8 @@ class PublishOperator(SparkJobOperator):
         except NightHeldError as held:
             if self.audit_only or context["dag_run"].triggering_user_name == TESTER:
                 raise
+            night_held(context, str(held))  # first: an answer before the task waits for one is not taken, and asked for again
             self._ask(context, held.checks)
-            night_held(context, str(held))
             self._wait(str(held), datetime.datetime.now(datetime.UTC) + WAIT)
         if self.audit_only:
             raise AirflowSkipException(f"dry run: the night of {night_of(self.date)} passed its audit, and is not published")

@@ -149,7 +149,9 @@ class SubmitHook(SparkSubmitHook):
         self._submit_sp.kill()
         for process in below:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+                for one in (process, *process.children(recursive=True)):  # those too that began meanwhile
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        one.kill()
 
 
 def _jvm_options() -> dict[str, str]:

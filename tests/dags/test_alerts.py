@@ -8,6 +8,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -169,7 +170,7 @@ def test_a_late_night_is_told_of_unless_it_has_failed_or_was_asked_for_later(
 
     run = {"dag_id": "catalogue", "dag_run_id": RUN, "state": state, "run_type": kind, "logical_date": "2026-11-20T03:00:00Z", "conf": {}}
     run["run_after"] = f"2026-11-20T{asked_for}:00Z"
-    asyncio.run(deadline_missed({"dag_run": run, "deadline": {"id": "1", "deadline_time": "2026-11-20T11:00:00Z"}}))
+    asyncio.run(deadline_missed({"dag_run": run, "deadline": {"id": "1", "deadline_time": datetime(2026, 11, 20, 11, tzinfo=UTC)}}))
     assert [(told["event"], told["night"], told["link"]) for _, _, told in posted] == [("late", "2026-11-20", PAGE)] * messages
 
 
@@ -192,6 +193,12 @@ def test_without_connections_nothing_is_sent(caplog: pytest.LogCaptureFixture) -
         ("shelfmates_webhook", {"conn_type": "http", "host": "file:///etc/passwd"}, "not an address"),
         ("shelfmates_mail", {"conn_type": "smtp", "host": "127.0.0.1", "port": 1}, 'lacks the address to write to, {"to"'),
         ("shelfmates_mail", {"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {"to": "a@b.c"}}, "refused"),
+        ("shelfmates_mail", {"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {"to": 5}}, "nobody was told"),
+        (
+            "shelfmates_mail",
+            {"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {"to": "a@b.c", "retry_limit": None}},
+            "nobody was told",
+        ),
     ],
 )
 def test_a_broken_channel_is_an_error_in_the_log(

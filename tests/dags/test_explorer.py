@@ -5,7 +5,9 @@ import re
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PAGES = Path(__file__).parents[2] / "plugins" / "shelfmates" / "explorer" / "static"
 PREFIX = "/shelfmates"
+MANY, HUGE_WAIT = 45, 60.0  # readers; seconds
 SETTINGS = """
 [sources.shop]
 path = "feeds/shop.csv"
@@ -143,6 +146,22 @@ def test_every_answer_forbids_foreign_scripts(server: "TestClient") -> None:
         assert "unsafe" not in policy
 
 
+def test_many_readers_leave_airflow_its_threads(server: "TestClient", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's own routes run in the same forty threads."""
+    from shelfmates.explorer import app as explorer
+
+    slow, headers = threading.Event(), as_("admin")
+    monkeypatch.setattr(explorer.answers, "nights", lambda *_: slow.wait(HUGE_WAIT) and [])
+    with ThreadPoolExecutor(MANY + 1) as pool:
+        readers = [pool.submit(server.get, f"{PREFIX}/nights", headers=headers) for _ in range(MANY)]
+        try:
+            assert pool.submit(server.get, "/api/v2/dags", headers=headers).result(HUGE_WAIT).status_code == 200
+            assert not any(reader.done() for reader in readers)
+        finally:
+            slow.set()
+        assert {reader.result().status_code for reader in readers} == {200}
+
+
 def get(server: "TestClient", path: str, **parameters: Any) -> Any:
     return server.get(f"{PREFIX}{path}", params=parameters, headers=as_("viewer"))
 
@@ -198,6 +217,24 @@ def test_the_page_makes_no_markup_of_what_it_is_told() -> None:
     script = (PAGES / "explorer.js").read_text(encoding="utf-8")
     assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|srcdoc", script)
     assert "<script>" not in (PAGES / "index.html").read_text(encoding="utf-8")  # nothing inline, which the policy forbids
+
+
+def test_the_page_knows_the_parts_and_the_stages() -> None:
+    from jobs.cli import STAGES
+    from jobs.tables import PARTS
+
+    script = (PAGES / "explorer.js").read_text(encoding="utf-8")
+    for name, expected in (("PARTS", PARTS), ("STAGES", STAGES)):
+        (listed,) = re.findall(rf"^const {name} = \[(.*)\]$", script, re.MULTILINE)
+        assert re.findall(r"'(\w+)'", listed) == [*expected]
+
+
+@pytest.mark.parametrize("prefix", ["", "/airflow"])
+def test_the_plugins_links_have_airflows_prefix(prefix: str) -> None:
+    script = "import shelfmates_explorer as e; print(*[view['href'] for view in e.ShelfmatesExplorer.external_views])"
+    environment = os.environ | {"PYTHONPATH": str(PAGES.parents[2]), "AIRFLOW__API__BASE_URL": f"http://shop.example:8080{prefix}"}
+    said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
+    assert said.stdout.splitlines()[-1].split() == [f"{prefix}/shelfmates/", f"{prefix}/shelfmates/?run_id={{RUN_ID}}"]
 
 
 def test_loading_the_plugin_loads_neither_the_server_nor_the_lake() -> None:

@@ -181,6 +181,40 @@ def test_missing_settings_are_an_error(job: Callable[..., "SparkJobOperator"], m
         task.execute({})
 
 
+def test_a_driver_on_the_cluster_is_submitted(job: Callable[..., "SparkJobOperator"], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing of what the program says reaches the task."""
+    from shelfmates.submit import SubmitHook
+
+    monkeypatch.setenv("AIRFLOW_CONN_YARN", '{"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster"}}')
+    submitted: list[list[str]] = []
+    monkeypatch.setattr(SubmitHook, "submit", lambda hook, application: submitted.append(hook._build_spark_submit_command(application)))
+    job("done", conn_id="yarn").execute({"outlet_events": {}})
+    ((*command,),) = submitted
+    assert command[1:5] == ["--master", "yarn", "--conf", "spark.pyspark.python=" + sys.executable]
+    assert command[command.index("--deploy-mode") + 1] == "cluster"
+
+
+@pytest.mark.parametrize("settings", ["spark = 1", "[spark]\nconf = 1", "[spark]\nconf = [1]"])
+def test_settings_of_another_shape_are_left_to_the_program(tmp_path: Path, settings: str) -> None:
+    """Which says what is wrong with them."""
+    from shelfmates.operator import _spark_conf_of
+
+    (tmp_path / "shelfmates.toml").write_text(settings, encoding="utf-8")
+    assert _spark_conf_of(str(tmp_path / "shelfmates.toml")) == {}
+
+
+def test_the_words_between_plugin_and_program_are_the_same_on_both_sides() -> None:
+    """Plugins import nothing of the program."""
+    from shelfmates import submit
+
+    from jobs import errors, shift, submitter, toolchain
+
+    assert (submit.FIGURES_LINE, submit.HELD_LINE) == (shift.FIGURES_LINE, shift.HELD_LINE)
+    assert (errors.HeldError.exit_code, errors.TransientError.exit_code) == (submit.HELD, submit.MAY_PASS)
+    assert submit.SUBMITTER == submitter.SUBMITTER
+    assert toolchain.files() == Path(sys.prefix) / "shelfmates"
+
+
 def test_sparks_options_are_given_as_conf(job: Callable[..., "SparkJobOperator"]) -> None:
     with pytest.raises(TypeError, match="driver_memory, num_executors: expected Spark's options as `conf`"):
         job("done", num_executors=4, driver_memory="4g")

@@ -145,12 +145,15 @@ def killed(airflow: Airflow, kill: Kill, now: Processes) -> list[psutil.Process]
 
 
 def tried_again(airflow: Airflow, run_id: str, kill: Kill, tries: int) -> str:
-    """What became of the task: `retried`, or `went on` where it was not killed itself. Empty as long as it is not known."""
+    """What became of the task: `retried`, or `went on` where it was not killed itself, but the scheduler. Empty as long as it is not known.
+    Raises AirflowError if it is another."""
     task = task_of(airflow, run_id, kill.task_id)
     if task["state"] == "running" and task["try_number"] > tries:
         return "retried"
     if task["state"] == "failed":
         raise AirflowError(f"{kill.task_id} was not tried again:\n" + "\n".join(airflow.said(task)[-10:]))
+    if task["state"] == "success" and kill.kind != "scheduler":
+        raise AirflowError(f"{kill.task_id} went on: {kill.told} was not what it needed")
     return "went on" if task["state"] == "success" else ""
 
 

@@ -15,7 +15,7 @@ from shelfmates.explorer.shelf import NotThereError, Part, Shelf
 
 PAGE = 50  # rows of a page
 MOST = 200  # that anybody gets at once
-WORDS = 8  # of a search that are looked for
+WORDS = 40  # of a search that are looked for: more than titles have
 FIELDS = ("title", "description", "brand", "category", "price", "currency", "gtin", "model", "image", "attributes")  # of a product
 
 RUNS = Part("runs", "SELECT * EXCLUDE (versions) FROM source WHERE stage <> 'maintain' ORDER BY started_at")
@@ -51,11 +51,11 @@ def refused_in(night: date) -> Part:
 
 
 def pairs_of(shelf: Shelf, night: date) -> tuple[Part, bool]:
-    """The night's pairs, and whether they are published; of those that are staged, as many of an item as would be."""
+    """The night's pairs, and whether they are published; of those that are staged, and kept still, as many of an item as would be."""
     columns = "SELECT item_id, rank, neighbour_id, similarity, parts FROM source"
     stages = shelf.told(last_stages, night, runs=RUNS)
     staged = [stage for stage in stages if stage["stage"] == "neighbours" and stage["outcome"] == "ok"]
-    if not staged or state(stages) == "published":
+    if not staged or state(stages) == "published" or night not in shelf.nights("staged_neighbours"):
         return Part("neighbours", f"{columns} ORDER BY item_id, rank", night), True
     k = int(dict(staged[0]["figures"])["k"])
     return Part("staged_neighbours", f"{columns} WHERE rank <= {k} ORDER BY item_id, rank", night), False
@@ -87,9 +87,7 @@ def value(connection: Any, query: str, *values: Any) -> Any:
 
 def nights(shelf: Shelf, count: int) -> list[Row]:
     """The newest nights, oldest first: of the last run of each its state, its stages and its figures."""
-    found: list[Row] = shelf.told(strip, count, runs=RUNS, checks=CHECKS, overrides=OVERRIDES)
-    published = set(shelf.nights("neighbours"))
-    return [night | {"published": night["night"] in published} for night in found]
+    return shelf.told(strip, count, runs=RUNS, checks=CHECKS, overrides=OVERRIDES)
 
 
 def strip(connection: Any, count: int) -> list[Row]:
@@ -107,10 +105,10 @@ def strip(connection: Any, count: int) -> list[Row]:
     for check in judged.values():
         night = found.get(check["snapshot_date"], {})
         if night.get("run_id") == check["run_id"]:
-            if check["check"] in ("night: churn", "night: similarity shift"):
-                night[check["check"].removeprefix("night: ").replace(" ", "_")] = check["figure"]
-            if not check["passed"]:
-                night.setdefault("broken" if check["grade"] == "fail" else "warned", []).append(check["check"])
+            if check["check"] == "night: churn":
+                night["churn"] = check["figure"]
+            if check["grade"] == "fail" and not check["passed"]:
+                night.setdefault("broken", []).append(check["check"])
     release = {(row["snapshot_date"], row["run_id"]): row for row in released}
     for night in found.values():
         night["released"] = release.get((night["night"], night["run_id"]))
@@ -120,13 +118,11 @@ def strip(connection: Any, count: int) -> list[Row]:
 
 def figures(stage: Mapping[str, Any]) -> Row:
     """What the strip shows of a stage's row in `runs`."""
-    found = dict(stage["figures"])
     told = {
-        "ingest": {"rows": stage["rows_out"]},
         "validate": {"quarantined": stage["rows_out"], "quarantined_share": stage["rows_out"] / max(1, stage["rows_in"] or 0)},
         "clean": {"items": stage["rows_out"]},
         "embed": {"new_vectors": stage["rows_out"]},
-        "neighbours": {name: found.get(name) for name in ("recall", "recall_low", "recall_high", "coverage", "increment")},
+        "neighbours": {"recall": dict(stage["figures"]).get("recall")},
     }
     return told.get(stage["stage"], {}) if stage["outcome"] == "ok" else {}
 
@@ -152,10 +148,8 @@ def audit(shelf: Shelf, night: date) -> Row:
             night,
             last,
         )
-        released = rows(
-            connection, "SELECT who, why, released_at, checks FROM overrides WHERE snapshot_date = ? AND run_id = ?", night, last
-        )
-    return {"night": night, "run_id": last, "checks": checks, "releases": released, "published": night in shelf.nights("neighbours")}
+        released = rows(connection, "SELECT who, why, released_at FROM overrides WHERE snapshot_date = ? AND run_id = ?", night, last)
+    return {"night": night, "run_id": last, "checks": checks, "releases": released}
 
 
 def search(shelf: Shelf, night: date, text: str, skip: int, count: int) -> Row:

@@ -4,6 +4,7 @@ Everything is read-only: a held night is released through Airflow's own API, und
 FastAPI runs in threads: blocking ones must not stop the server's loop.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import date
@@ -29,14 +30,16 @@ DAG_ID = "catalogue"
 PAGES = Path(__file__).parent / "static"
 FILES = {"explorer.css": "text/css", "explorer.js": "text/javascript"}
 # scripts and styles are the explorer's own; pictures come from wherever a catalogue keeps them, without a word of the page
+# (a picture that leads on to Airflow itself, to sign out whoever looks, comes without their cookie)
 POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src http: https:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "Cross-Origin-Embedder-Policy": "credentialless",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
-
+PLACES = asyncio.Semaphore(8)
 
 _making = Lock()
 
@@ -68,8 +71,10 @@ app = FastAPI(
 
 @app.middleware("http")
 async def guarded(request: Request, call_next: Callable[[Request], Any]) -> Response:
-    """Every answer with the policy, those of refused requests too."""
-    response: Response = await call_next(request)
+    """Every answer with the policy, those of refused requests too. So many are made at once: others wait here, where they hold no thread
+    that Airflow's own pages need."""
+    async with PLACES:
+        response: Response = await call_next(request)
     response.headers.update(POLICY)
     return response
 

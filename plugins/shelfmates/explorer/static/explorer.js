@@ -123,7 +123,7 @@ function overview() {
   const chosen = place().night ?? nights.at(-1).night
   const rows = [...nights].reverse().map((night) => el('tr', { class: { held: 'warn', failed: 'bad' }[night.state] },
     el('td', {}, el('a', { href: to({ night: night.night, view: 'audit' }) }, night.night)),
-    el('td', {}, el('span', { class: `state ${night.state}` }, night.state), night.released ? [' (released by ', isolated(night.released.who), ')'] : ''),
+    el('td', {}, el('span', { class: `state ${night.state}` }, night.state), night.released ? [' (released by ', isolated(night.released.who), ')'] : '', night.broken ? el('div', { class: 'quiet' }, isolated(night.broken.join(', '))) : null),
     el('td', { class: 'number' }, whole(night.items)), el('td', { class: 'number' }, whole(night.quarantined)),
     el('td', { class: 'number' }, share(night.quarantined_share)), el('td', { class: 'number' }, whole(night.new_vectors)),
     el('td', { class: 'number' }, figure(night.recall)), el('td', { class: 'number' }, share(night.churn)),
@@ -187,7 +187,7 @@ async function product({ night, item, before }) {
   const choose = el('select', { id: 'before', onchange: () => { location.hash = to({ view: 'product', item, before: choose.value }) } }, el('option', { value: '' }, 'no other night'), against.reverse())
   return [
     finder(''),
-    told.published ? null : el('p', { class: 'note' }, 'This night is not published: these are the neighbours that are staged for it.'),
+    told.published ? null : el('p', { class: 'note' }, 'The last run of this night is not published: these are the neighbours that it has staged.'),
     el('h2', {}, isolated(title)),
     el('div', { class: 'product' }, picture(image, true) ?? el('span'), el('dl', {}, facts.filter(([, value]) => value !== null && value !== '').flatMap(([name, value]) => [el('dt', {}, isolated(name)), el('dd', {}, isolated(String(value)))]))),
     el('h2', {}, `Neighbours of ${night}`),
@@ -250,8 +250,8 @@ async function audit({ night }) {
   return [
     el('h2', {}, `Audit of ${night}, run `, isolated(told.run_id)),
     wrong.map((stage) => el('p', { class: 'note bad' }, isolated(`${stage.stage}: ${stage.outcome}`))),
-    told.releases.map((row) => el('p', { class: 'note' }, 'Released by ', isolated(row.who), ': ', isolated(row.why))),
-    known?.state === 'held' ? await release(told.run_id) : null,
+    told.releases.map((row) => el('p', { class: 'note' }, 'Released by ', isolated(row.who), `, ${row.released_at.slice(0, 16).replace('T', ' ')} UTC: `, isolated(row.why))),
+    known?.state === 'held' ? await release(told.run_id).catch((error) => el('p', { class: 'note bad' }, 'Airflow cannot be asked for a release: ', isolated(error.message))) : null,
     table(['check', 'grade', '', '#figure', '#bound', 'why'], rows),
     el('h2', {}, 'Stages'), stages ? table(['stage', '#time', '#rows', '#MB'], stages) : null,
   ]
@@ -280,6 +280,12 @@ async function release(run) {
 // ---- the frame
 
 const drawn = { nights: overview, products, product, refused, changes, audit }
+
+async function look() {
+  nights = await ask('nights')
+  const choose = document.getElementById('night')
+  choose.replaceChildren(...[...nights].reverse().map((night) => el('option', { value: night.night }, `${night.night} ${night.state}`)))
+}
 
 async function show() {
   const here = place()
@@ -310,7 +316,7 @@ async function start() {
   theme()
   addEventListener('storage', theme)
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', theme)
-  try { nights = await ask('nights') } catch (error) {
+  try { await look() } catch (error) {
     main.replaceChildren(el('p', { class: 'note bad' }, isolated(error.message)))
     return
   }
@@ -325,9 +331,13 @@ async function start() {
   }
   if (asked && !location.hash) history.replaceState(null, '', to({ night: asked.night, view: 'audit' }, {}))
   const choose = document.getElementById('night')
-  choose.append(...[...nights].reverse().map((night) => el('option', { value: night.night }, `${night.night} ${night.state}`)))
   choose.addEventListener('change', () => { location.hash = to({ ...place(), night: choose.value, skip: null }, {}) })
-  addEventListener('hashchange', async () => { await show(); main.focus({ preventScroll: true }); scrollTo(0, 0) })
+  addEventListener('hashchange', async () => {
+    await look().catch(() => {}) // what the page itself asks for tells what is wrong
+    await show()
+    main.focus({ preventScroll: true })
+    scrollTo(0, 0)
+  })
   await show()
 }
 
