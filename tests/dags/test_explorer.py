@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from shelfmates.explorer.shelf import Shelf
+from shelfmates.explorer.lake_cache import LakeCache
 
 from tests.dags.explorer_lake import HELD, HOSTILE, PUBLISHED, make
 
@@ -50,8 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["TestClient"]:
 
         with TestClient(create_app(apps="core"), base_url="http://testserver", raise_server_exceptions=False) as client:
             yield client
-        explorer.shelf().close()
-        explorer._shelf.cache_clear()
+        explorer.lake_cache().close()
+        explorer._lake_cache.cache_clear()
 
 
 def token(role: str) -> str:
@@ -106,8 +106,8 @@ def test_a_damaged_table_is_told(server: "TestClient", monkeypatch: pytest.Monke
 
     (tmp_path / "runs" / "_delta_log").mkdir(parents=True)
     (tmp_path / "runs" / "_delta_log" / f"{0:020}.json").write_text('{"add": ', encoding="utf-8")
-    with closing(Shelf(str(tmp_path))) as damaged:
-        monkeypatch.setattr(explorer, "shelf", lambda: damaged)
+    with closing(LakeCache(str(tmp_path))) as damaged:
+        monkeypatch.setattr(explorer, "lake_cache", lambda: damaged)
         answer = get(server, "/nights")
     assert answer.status_code == 503
     assert "cannot be read" in answer.json()["detail"]
@@ -119,8 +119,8 @@ def test_a_file_that_is_gone_is_told_and_found_again(server: "TestClient", monke
 
     make(tmp_path)
     (file,) = (tmp_path / "clean_items" / f"snapshot_date={HELD}").glob("*.parquet")
-    with closing(Shelf(str(tmp_path))) as lacking:
-        monkeypatch.setattr(explorer, "shelf", lambda: lacking)
+    with closing(LakeCache(str(tmp_path))) as lacking:
+        monkeypatch.setattr(explorer, "lake_cache", lambda: lacking)
         file.rename(away := file.with_suffix(".away"))
         assert get(server, f"/nights/{HELD}/items").status_code == 503
         away.rename(file)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from shelfmates.explorer.shelf import NotThereError, Part, Shelf
+from shelfmates.explorer.lake_cache import LakeCache, NotThereError, Part
 
 PAGE = 50  # rows of a page
 MOST = 200  # that anybody gets at once
@@ -50,12 +50,12 @@ def refused_in(night: date) -> Part:
     return Part("quarantined_items", "SELECT * EXCLUDE (snapshot_date) FROM source ORDER BY source, file, row", night)
 
 
-def pairs_of(shelf: Shelf, night: date) -> tuple[Part, bool]:
+def pairs_of(cache: LakeCache, night: date) -> tuple[Part, bool]:
     """The night's pairs, and whether they are published; of those that are staged, and kept still, as many of an item as would be."""
     columns = "SELECT item_id, rank, neighbour_id, similarity, parts FROM source"
-    stages = shelf.told(last_stages, night, runs=RUNS)
+    stages = cache.memoised(last_stages, night, runs=RUNS)
     staged = [stage for stage in stages if stage["stage"] == "neighbours" and stage["outcome"] == "ok"]
-    if not staged or state(stages) == "published" or night not in shelf.nights("staged_neighbours"):
+    if not staged or state(stages) == "published" or night not in cache.nights("staged_neighbours"):
         return Part("neighbours", f"{columns} ORDER BY item_id, rank", night), True
     k = int(dict(staged[0]["figures"])["k"])
     return Part("staged_neighbours", f"{columns} WHERE rank <= {k} ORDER BY item_id, rank", night), False
@@ -66,9 +66,9 @@ def last_stages(connection: Any, night: date) -> list[Row]:
     return rows(connection, f"{LAST_RUNS} ORDER BY started_at", [night])
 
 
-def has_products(shelf: Shelf, *nights: date) -> None:
+def has_products(cache: LakeCache, *nights: date) -> None:
     """Raises NotThereError unless all have."""
-    known = shelf.nights("clean_items")
+    known = cache.nights("clean_items")
     for night in nights:
         if night not in known:
             raise NotThereError(f"there are no products of {night}: it was never cleaned, or they have been kept for as long as is set")
@@ -85,9 +85,9 @@ def value(connection: Any, query: str, *values: Any) -> Any:
     return connection.execute(query, values).fetchone()[0]
 
 
-def nights(shelf: Shelf, count: int) -> list[Row]:
+def nights(cache: LakeCache, count: int) -> list[Row]:
     """The newest nights, oldest first: of the last run of each its state, its stages and its figures."""
-    return shelf.told(strip, count, runs=RUNS, checks=CHECKS, overrides=OVERRIDES)
+    return cache.memoised(strip, count, runs=RUNS, checks=CHECKS, overrides=OVERRIDES)
 
 
 def strip(connection: Any, count: int) -> list[Row]:
@@ -135,9 +135,9 @@ def state(stages: Sequence[Mapping[str, Any]]) -> str:
     return {"publish": "published", "audit": "audited"}.get(last["stage"], "unfinished")
 
 
-def audit(shelf: Shelf, night: date) -> Row:
+def audit(cache: LakeCache, night: date) -> Row:
     """Every check of the night's last run, those that hold it first, with the release if there was one."""
-    with shelf.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
+    with cache.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
         last = value(connection, "SELECT max_by(run_id, started_at) FROM runs WHERE snapshot_date = ?", night)
         if last is None:
             raise NotThereError(f"no run has worked on {night}")
@@ -152,12 +152,12 @@ def audit(shelf: Shelf, night: date) -> Row:
     return {"night": night, "run_id": last, "checks": checks, "releases": released}
 
 
-def search(shelf: Shelf, night: date, text: str, skip: int, count: int) -> Row:
+def search(cache: LakeCache, night: date, text: str, skip: int, count: int) -> Row:
     """Products of which every word of the text begins a word of title, brand, model, GTIN or id; all products without a text. Where there
     are none, those whose title holds the text as it stands."""
-    has_products(shelf, night)
+    has_products(cache, night)
     shown = "SELECT item_id, source, title, brand, category, price, currency, image FROM items WHERE"
-    with shelf.reading(items=items_of(night), words=words_of(night)) as connection:
+    with cache.reading(items=items_of(night), words=words_of(night)) as connection:
         words = value(connection, f"SELECT list_filter({words_in('?')}, lambda word: word <> '')", text)[:WORDS]
         each = " INTERSECT ".join("SELECT item_id FROM words WHERE word >= ? AND word < ? || chr(1114111)" for _ in words)
         chosen, among = (f"item_id IN ({each})", f"({each})") if words else ("?", "items WHERE ?")
@@ -171,20 +171,20 @@ def search(shelf: Shelf, night: date, text: str, skip: int, count: int) -> Row:
     return {"night": night, "found": total, "skip": skip, "items": found}
 
 
-def item(shelf: Shelf, night: date, item_id: str, before: date | None) -> Row:
+def item(cache: LakeCache, night: date, item_id: str, before: date | None) -> Row:
     """A product with its neighbours and the parts of each similarity; with a night before, what its list had then and has not now."""
-    has_products(shelf, night, *([before] if before else []))
-    pairs, published = pairs_of(shelf, night)
+    has_products(cache, night, *([before] if before else []))
+    pairs, published = pairs_of(cache, night)
     near = """SELECT rank, neighbour_id AS item_id, similarity, parts, title, brand, category, price, currency, image, source
         FROM pairs LEFT JOIN items ON items.item_id = neighbour_id WHERE pairs.item_id = ? ORDER BY rank"""
-    with shelf.reading(items=items_of(night), pairs=pairs) as connection:
+    with cache.reading(items=items_of(night), pairs=pairs) as connection:
         mine = rows(connection, "SELECT * FROM items WHERE item_id = ?", item_id)
         if not mine:
             raise NotThereError(f"the night of {night} has no product {item_id}")
         neighbours = rows(connection, near, item_id)
     gone: list[Row] = []
     if before:
-        with shelf.reading(items=items_of(before), pairs=pairs_of(shelf, before)[0]) as connection:
+        with cache.reading(items=items_of(before), pairs=pairs_of(cache, before)[0]) as connection:
             last = rows(connection, near, item_id)
         listed, had = ({row["item_id"] for row in of} for of in (neighbours, last))
         gone = [row for row in last if row["item_id"] not in listed]
@@ -193,10 +193,10 @@ def item(shelf: Shelf, night: date, item_id: str, before: date | None) -> Row:
     return {"night": night, "published": published, "item": mine[0], "neighbours": neighbours, "gone": gone}
 
 
-def quarantine(shelf: Shelf, night: date, reason: str | None, source: str | None, skip: int, count: int) -> Row:
+def quarantine(cache: LakeCache, night: date, reason: str | None, source: str | None, skip: int, count: int) -> Row:
     """How many rows were refused, by reason and by source, and a page of them as they came."""
     chosen = "WHERE ($1::VARCHAR IS NULL OR list_contains(reasons, $1)) AND ($2::VARCHAR IS NULL OR source = $2)"
-    with shelf.reading(refused=refused_in(night)) as connection:
+    with cache.reading(refused=refused_in(night)) as connection:
         each = "SELECT unnest(reasons) AS reason, source FROM refused"
         counted = f"SELECT reason, source, count(*) AS rows FROM ({each}) GROUP BY ALL"
         reasons = rows(connection, f"{counted} ORDER BY rows DESC, reason, source")
@@ -208,11 +208,11 @@ def quarantine(shelf: Shelf, night: date, reason: str | None, source: str | None
     return {"night": night, "reasons": reasons, "found": total, "skip": skip, "rows": found}
 
 
-def changes(shelf: Shelf, before: date, after: date) -> Row:
+def changes(cache: LakeCache, before: date, after: date) -> Row:
     """What differs between two nights: products that came, went and changed, and whose lists changed most."""
-    has_products(shelf, before, after)
-    (then, _), (now, _) = pairs_of(shelf, before), pairs_of(shelf, after)
-    told = shelf.told(differing, was=items_of(before), items=items_of(after), had=then, has=now)
+    has_products(cache, before, after)
+    (then, _), (now, _) = pairs_of(cache, before), pairs_of(cache, after)
+    told = cache.memoised(differing, was=items_of(before), items=items_of(after), had=then, has=now)
     return {"before": before, "after": after, **told}
 
 

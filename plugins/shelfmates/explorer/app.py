@@ -22,7 +22,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from shelfmates.explorer import answers
-from shelfmates.explorer.shelf import NotThereError, Shelf
+from shelfmates.explorer.lake_cache import LakeCache, NotThereError
 from shelfmates.place import settings_file
 
 log = logging.getLogger(__name__)
@@ -44,18 +44,18 @@ PLACES = asyncio.Semaphore(8)
 _making = Lock()
 
 
-def shelf() -> Shelf:
+def lake_cache() -> LakeCache:
     """That of the lake which the settings name: those of the DAGs' tasks."""
     with _making:  # else each of many first readers would make one
-        return _shelf(settings_file())
+        return _lake_cache(settings_file())
 
 
 @cache
-def _shelf(file: str) -> Shelf:
+def _lake_cache(file: str) -> LakeCache:
     from jobs import errors, settings
 
     try:
-        return Shelf(settings.load(file).lake.root)
+        return LakeCache(settings.load(file).lake.root)
     except errors.SettingsError as error:
         raise HTTPException(503, str(error)) from None
 
@@ -130,31 +130,31 @@ def file(name: str) -> FileResponse:
 
 @app.get("/nights")
 def nights(count: Count = 60) -> list[answers.Row]:
-    return answers.nights(shelf(), count)
+    return answers.nights(lake_cache(), count)
 
 
 @app.get("/nights/{night}/audit")
 def audit(night: Night) -> answers.Row:
-    return answers.audit(shelf(), night)
+    return answers.audit(lake_cache(), night)
 
 
 @app.get("/nights/{night}/items")
 def items(night: Night, text: Text = "", skip: Skip = 0, count: Count = answers.PAGE) -> answers.Row:
-    return answers.search(shelf(), night, text, skip, count)
+    return answers.search(lake_cache(), night, text, skip, count)
 
 
 @app.get("/nights/{night}/item")
 def item(night: Night, item_id: Text, before: str | None = None) -> answers.Row:
-    return answers.item(shelf(), night, item_id, _night(before) if before else None)
+    return answers.item(lake_cache(), night, item_id, _night(before) if before else None)
 
 
 @app.get("/nights/{night}/quarantine")
 def quarantine(
     night: Night, reason: Text | None = None, source: Text | None = None, skip: Skip = 0, count: Count = answers.PAGE
 ) -> answers.Row:
-    return answers.quarantine(shelf(), night, reason, source, skip, count)
+    return answers.quarantine(lake_cache(), night, reason, source, skip, count)
 
 
 @app.get("/nights/{night}/changes")
 def changes(night: Night, before: str) -> answers.Row:
-    return answers.changes(shelf(), _night(before), night)
+    return answers.changes(lake_cache(), _night(before), night)

@@ -1,12 +1,14 @@
-"""What the explorer's readers have asked for of the lake, held at hand in a DuckDB file of this process.
+"""What the explorer's readers have asked for of the lake, cached in a DuckDB file of this process.
 
 Part of a table, mostly a night's rows, is read once, through delta-rs from wherever the lake lies, and kept in the order in which it is
-looked up: a product and its neighbours are found in milliseconds, where the lake's own files would be read from end to end. What is held
+looked up: a product and its neighbours are found in milliseconds, where the lake's own files would be read from end to end. What is kept
 is known by the Delta files it came from: a night that is published again is read again, and the others stay. Nothing is written to the
 lake, and nothing outside it is read.
 """
 
 import atexit
+import os
+import shutil
 import tempfile
 import time
 from collections import OrderedDict, defaultdict
@@ -15,21 +17,26 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from threading import Lock
 from typing import TypeVar, cast
 
 import duckdb
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 MEMORY = "256MB"  # DuckDB's own; what does not fit waits in the file
-HELD = 128  # parts: a month of nights, each with its products, their words, its pairs and what was refused
+MOST_PARTS = 128  # a month of nights, each with its products, their words, its pairs and what was refused
+MOST_BYTES = 2 << 30  # of the lake's files that parts are read from; what is kept of them is about as large
+MOST_ANSWERS = 128
 THREADS = 2  # of one query; many are asked at once
-TOLD = 128  # answers that many ask for
 FRESH = 1.0  # seconds for which a table's log is not looked at again
+FOLDER = "shelfmates-explorer-"  # and the number of the process
 
-
-Told = TypeVar("Told")
+Answer = TypeVar("Answer")
 
 
 class NotThereError(Exception):
@@ -38,7 +45,7 @@ class NotThereError(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """What is held of a table: a SELECT `FROM source`, which is all of it, or of one night."""
+    """What is kept of a table: a SELECT `FROM source`, which is all of it, or of one night."""
 
     table: str
     select: str
@@ -50,28 +57,30 @@ class Part:
 
 
 @dataclass
-class _Held:
+class _Entry:
     name: "Future[str]"  # of the DuckDB table, once it is read
+    bytes: int = 0
     readers: int = 0
 
 
-class Shelf:
+class LakeCache:
     """root: of the lake, a folder or an address that delta-rs knows. Ends with the process, or with `close`."""
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self._folder = tempfile.TemporaryDirectory(prefix="shelfmates-explorer-")
-        self._database = duckdb.connect(f"{self._folder.name}/held.duckdb", config={"memory_limit": MEMORY, "threads": THREADS})
+        remove_leftovers()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-")
+        self._database = duckdb.connect(f"{self._folder.name}/cache.duckdb", config={"memory_limit": MEMORY, "threads": THREADS})
         self._logs: dict[str, tuple[DeltaTable, float]] = {}
-        self._held: OrderedDict[tuple[Part, tuple[str, ...]], _Held] = OrderedDict()
-        self._told: OrderedDict[tuple[Hashable, ...], object] = OrderedDict()
+        self._entries: OrderedDict[tuple[Part, tuple[str, ...]], _Entry] = OrderedDict()
+        self._answers: OrderedDict[tuple[Hashable, ...], object] = OrderedDict()
         self._opening: defaultdict[str, Lock] = defaultdict(Lock)
         self._loading = Lock()  # two nights that are sorted at once do not fit the memory
         self._lock, self._made = Lock(), 0
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Lets go of all that is held. Does nothing the second time."""
+        """Lets go of everything. Does nothing the second time."""
         self._database.close()
         self._folder.cleanup()
         atexit.unregister(self.close)
@@ -79,42 +88,42 @@ class Shelf:
     @contextmanager
     def reading(self, **parts: Part) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection that has the parts as they are now as views of these names, for as long as the `with` lasts."""
-        with self._taking(parts.values()) as held, self._viewing(parts, held) as connection:
+        with self._leased(parts.values()) as tables, self._viewing(parts, tables) as connection:
             yield connection
 
-    def told(self, tell: Callable[..., Told], *values: Hashable, **parts: Part) -> Told:
-        """What `tell` makes of a connection to the parts and these values; what it has made of them before, if the parts are the same
+    def memoised(self, answer: Callable[..., Answer], *values: Hashable, **parts: Part) -> Answer:
+        """What `answer` makes of a connection to the parts and these values; what it has made of them before, if the parts are the same
         still. To be left as it is."""
-        with self._taking(parts.values()) as held:
-            of = tell.__qualname__, *values, *held
-            if (known := self._told.get(of)) is None:
-                with self._viewing(parts, held) as connection:
-                    known = tell(connection, *values)
+        with self._leased(parts.values()) as tables:
+            of = answer.__qualname__, *values, *tables
+            if (known := self._answers.get(of)) is None:
+                with self._viewing(parts, tables) as connection:
+                    known = answer(connection, *values)
                 with self._lock:
-                    self._told[of] = known
-                    while len(self._told) > TOLD:
-                        self._told.popitem(last=False)
-        return cast(Told, known)
+                    self._answers[of] = known
+                    while len(self._answers) > MOST_ANSWERS:
+                        self._answers.popitem(last=False)
+        return cast(Answer, known)
 
     @contextmanager
-    def _viewing(self, names: Iterable[str], held: Iterable[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _viewing(self, names: Iterable[str], tables: Iterable[str]) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._database.cursor() as cursor:
-            for name, table in zip(names, held, strict=True):
+            for name, table in zip(names, tables, strict=True):
                 cursor.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {table}")
             yield cursor
 
     @contextmanager
-    def _taking(self, parts: Iterable[Part]) -> Iterator[list[str]]:
+    def _leased(self, parts: Iterable[Part]) -> Iterator[list[str]]:
         """The names of the DuckDB tables that hold the parts."""
-        held: list[_Held] = []
+        entries: list[_Entry] = []
         try:
             for part in parts:
-                held.append(self._taken(part))
-            yield [one.name.result() for one in held]
+                entries.append(self._entry(part))
+            yield [entry.name.result() for entry in entries]
         finally:
             with self._lock:
-                for one in held:
-                    one.readers -= 1
+                for entry in entries:
+                    entry.readers -= 1
 
     def nights(self, table: str) -> list[date]:
         """The nights that a table partitioned by snapshot_date has rows of, oldest first; none where there is no such table yet."""
@@ -138,17 +147,17 @@ class Shelf:
                 self._logs[table] = log, time.monotonic()
             return log
 
-    def _taken(self, part: Part) -> _Held:
+    def _entry(self, part: Part) -> _Entry:
         """The part, with one reader more. Who asks first reads it from the lake, without keeping others from what is there."""
         log = self._log(part.table)
         key = part, tuple(log.file_uris(file_pruning_predicate=part.files))
         with self._lock:
-            mine = key not in self._held
-            held = self._held.setdefault(key, _Held(Future()))
-            held.readers += 1
-            self._held.move_to_end(key)
+            mine = key not in self._entries
+            entry = self._entries.setdefault(key, _Entry(Future()))
+            entry.readers += 1
+            self._entries.move_to_end(key)
             self._made += mine
-            name = f"held_{self._made}"
+            name = f"part_{self._made}"
         if mine:
             try:
                 with self._loading, self._database.cursor() as cursor:
@@ -156,17 +165,38 @@ class Shelf:
                     cursor.execute(f"CREATE TABLE {name} AS {part.select}")
             except BaseException as error:
                 with self._lock:
-                    del self._held[key]  # who asks next tries again
-                held.name.set_exception(error)
+                    del self._entries[key]  # who asks next tries again
+                entry.name.set_exception(error)
                 raise
-            held.name.set_result(name)
+            entry.bytes = _bytes(log, part.night)
+            entry.name.set_result(name)
             self._forget()
-        return held
+        return entry
 
     def _forget(self) -> None:
-        """Drops what was asked for longest ago, and nobody reads now."""
+        """Drops what was asked for longest ago, and nobody reads now, as long as there is too much."""
+        gone: list[_Entry] = []
         with self._lock:
-            idle = [key for key, held in self._held.items() if not held.readers]
-            gone = [self._held.pop(key) for key in idle[: max(0, len(self._held) - HELD)]]
-        for held in gone:
-            self._database.cursor().execute(f"DROP TABLE {held.name.result()}")
+            idle = [key for key, entry in self._entries.items() if not entry.readers]
+            size = sum(entry.bytes for entry in self._entries.values())
+            while idle and (len(self._entries) > MOST_PARTS or size > MOST_BYTES):
+                gone.append(self._entries.pop(idle.pop(0)))
+                size -= gone[-1].bytes
+        for entry in gone:
+            self._database.cursor().execute(f"DROP TABLE {entry.name.result()}")
+
+
+def _bytes(log: DeltaTable, night: date | None) -> int:
+    """Of the table's files, or of one night's."""
+    files = pa.table(log.get_add_actions(flatten=True))
+    if night:
+        files = files.filter(pc.equal(files["partition.snapshot_date"], night))
+    return int(pc.sum(files["size_bytes"]).as_py() or 0)
+
+
+def remove_leftovers() -> None:
+    """Of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        number = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
