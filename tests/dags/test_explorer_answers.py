@@ -235,11 +235,18 @@ def test_what_is_held_stays_bounded_while_many_read(root: Path) -> None:
 
 
 def test_what_is_kept_is_bounded_by_its_size(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lake_cache, "MOST_BYTES", 1)
+    large = "SELECT md5(concat(item_id, range, '{}')) AS text FROM source, range(50_000)"  # some megabytes
+    parts = [Part("clean_items", large.format(at), HELD) for at in range(4)]
+    monkeypatch.setattr(lake_cache, "MOST_BYTES", 20_000_000)
     with closing(LakeCache(str(root))) as cache:
-        for night in (PUBLISHED, HELD):
-            assert answers.search(cache, night, "oak", 0, 5)["found"] == 1
-        assert held(cache) == 2  # what is read now, and what was read last
+        for part in [*parts, *parts]:
+            with cache.reading(rows=part) as connection:
+                assert connection.execute("SELECT count(*) FROM rows").fetchone() == (450_000,)
+        assert 1 < held(cache) < 4
+        with cache.reading(rows=parts[-1]) as connection:
+            assert connection.execute("SELECT sum(total_blocks * block_size) < 60_000_000 FROM pragma_database_size()").fetchone() == (
+                True,
+            )
 
 
 def test_what_a_killed_process_has_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -23,14 +23,12 @@ from typing import TypeVar, cast
 
 import duckdb
 import psutil
-import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 MEMORY = "256MB"  # DuckDB's own; what does not fit waits in the file
 MOST_PARTS = 128  # a month of nights, each with its products, their words, its pairs and what was refused
-MOST_BYTES = 2 << 30  # of the lake's files that parts are read from; what is kept of them is about as large
+MOST_BYTES = 4 << 30  # of all parts; a night of 100,000 products takes 60 MB
 MOST_ANSWERS = 128
 THREADS = 2  # of one query; many are asked at once
 FRESH = 1.0  # seconds for which a table's log is not looked at again
@@ -162,13 +160,14 @@ class LakeCache:
             try:
                 with self._loading, self._database.cursor() as cursor:
                     cursor.register("source", log.to_pyarrow_dataset(file_pruning_predicate=part.files))
+                    before = _used(cursor)
                     cursor.execute(f"CREATE TABLE {name} AS {part.select}")
+                    entry.bytes = _used(cursor) - before
             except BaseException as error:
                 with self._lock:
                     del self._entries[key]  # who asks next tries again
                 entry.name.set_exception(error)
                 raise
-            entry.bytes = _bytes(log, part.night)
             entry.name.set_result(name)
             self._forget()
         return entry
@@ -182,16 +181,18 @@ class LakeCache:
             while idle and (len(self._entries) > MOST_PARTS or size > MOST_BYTES):
                 gone.append(self._entries.pop(idle.pop(0)))
                 size -= gone[-1].bytes
-        for entry in gone:
-            self._database.cursor().execute(f"DROP TABLE {entry.name.result()}")
+        if gone:
+            with self._loading, self._database.cursor() as cursor:
+                for entry in gone:
+                    cursor.execute(f"DROP TABLE {entry.name.result()}")
+                with suppress(duckdb.TransactionException):  # somebody is in the midst of something: the next time
+                    cursor.execute("CHECKPOINT")  # else what is dropped keeps its place in the file
 
 
-def _bytes(log: DeltaTable, night: date | None) -> int:
-    """Of the table's files, or of one night's."""
-    files = pa.table(log.get_add_actions(flatten=True))
-    if night:
-        files = files.filter(pc.equal(files["partition.snapshot_date"], night))
-    return int(pc.sum(files["size_bytes"]).as_py() or 0)
+def _used(cursor: duckdb.DuckDBPyConnection) -> int:
+    """Bytes of the file that hold something."""
+    ((used,),) = cursor.execute("SELECT used_blocks * block_size FROM pragma_database_size()").fetchall()
+    return int(used)
 
 
 def remove_leftovers() -> None:
