@@ -86,7 +86,7 @@ with NightlyDAG(
             type="string",
             enum=["as settings", "full"],
             title="Lists",
-            description="*full*: all lists of neighbours are made anew, also where the settings want last night's brought up to date.",
+            description="full: all lists of neighbours are made anew, also where the settings want last night's brought up to date.",
         ),
         "target_recall": Param(
             None,

@@ -109,14 +109,14 @@ def port() -> int:
     """The one to listen on. Raises LocalError if somebody does already."""
     text = os.environ.get("AIRFLOW__API__PORT", "8080")
     if not text.isdecimal():
-        raise LocalError(f"AIRFLOW__API__PORT is {text!r}\n  → set it to a number, or to nothing")
+        raise LocalError(f"AIRFLOW__API__PORT is {text!r}\n  → set it to a number, or unset it")
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what was closed a moment ago is free
         try:
             tried.bind(("127.0.0.1", int(text)))
         except (OSError, OverflowError) as error:
             raise LocalError(
-                f"cannot listen on 127.0.0.1:{text}: {error}\n  → stop what does, or take another: AIRFLOW__API__PORT=8081 make airflow"
+                f"cannot listen on 127.0.0.1:{text}: {error}\n  → stop what does, or set AIRFLOW__API__PORT to another one, below 65536"
             ) from None
     return int(text)
 
@@ -195,7 +195,7 @@ def sign_in(home: Path, told: Mapping[str, str]) -> tuple[str, str]:
 def lake(told: Mapping[str, str]) -> str:
     """Where the tables are, or why that is not known."""
     if not Path(told["SHELFMATES_SETTINGS"]).is_file():
-        return "not known: there are no settings, and no night runs without them"
+        return "not known: there are no settings, and no night runs without them (SETTINGS=FILE names some)"
     asked = subprocess.run([sys.executable, "-c", LAKE], cwd=ROOT, env=told, capture_output=True, text=True)
     return asked.stdout.strip() if asked.returncode == 0 else f"not known: {asked.stderr.strip().splitlines()[-1]}"
 

@@ -121,7 +121,7 @@ def night_of(text: str) -> str:
     """The date in `text`, which may be a day or, from a partition key, a moment."""
     if not text:
         raise AirflowFailException(
-            "this run has no date: it was started without a logical date or a partition, and the form's field 'date' is empty\n"
+            "this run has no date: it was started without a logical date or a partition, and the form's field Night (date) is empty\n"
             "  → start it again and fill in 'date' (YYYY-MM-DD), the night to work on"
         )
     try:

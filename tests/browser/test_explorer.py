@@ -80,6 +80,9 @@ def test_it_is_used_by_keyboard_and_is_as_dark_as_airflow(admin: Page, url: str)
     link.press("Enter")
     expect(explorer.get_by_role("heading", name=f"Audit of {NIGHTS[-1]}")).to_be_visible(timeout=SLOW)
     screenshot(admin, "explorer-audit-dark")
+    explorer.get_by_role("link", name="Skip to the content").press("Enter")
+    expect(explorer.locator("main")).to_be_focused()
+    expect(explorer.get_by_role("heading", name=f"Audit of {NIGHTS[-1]}")).to_be_visible()  # and not another page
 
 
 def test_a_held_night_is_released_with_a_reason(admin: Page, url: str, lake: Path, airflow: dict[str, str]) -> None:
@@ -95,10 +98,14 @@ def test_a_held_night_is_released_with_a_reason(admin: Page, url: str, lake: Pat
     release = explorer.get_by_role("button", name="Publish")
     expect(explorer.locator("main")).to_contain_text("night: items against last night")
     release.click()  # without a reason nothing is sent
+    explorer.get_by_label("Reason").fill("   ")
+    release.click()  # nor with a blank one
+    expect(explorer.get_by_role("status")).to_be_empty()
     explorer.get_by_label("Reason").fill("a quarter of the shop is sold, as was planned")
     screenshot(admin, "explorer-held")
     release.click()
     expect(explorer.get_by_role("status")).to_contain_text("Answered: Publish", timeout=SLOW)
+    expect(release).to_be_disabled()
     expect(opened_run(admin, url, "catalogue", run_id)).to_have_text("Success", timeout=A_NIGHT)
     assert HELD in published(lake)
     (released,) = DeltaTable(lake / "overrides").to_pyarrow_table().to_pylist()

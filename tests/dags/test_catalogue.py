@@ -58,7 +58,7 @@ def test_which_night(dags: dict[str, "DAG"], date: str | None, partition: str | 
 
 @pytest.mark.parametrize(
     ("partition", "message"),
-    [(None, "the form's field 'date' is empty"), ("eu-west", "'eu-west' is not a date")],
+    [(None, "the form's field Night .date. is empty"), ("eu-west", "'eu-west' is not a date")],
 )
 def test_no_night(dags: dict[str, "DAG"], partition: str | None, message: str) -> None:
     from airflow.sdk.exceptions import AirflowFailException

@@ -101,6 +101,17 @@ def test_settings_that_cannot_be_read_are_told(server: "TestClient", monkeypatch
     assert "no settings file" in answer.json()["detail"]
 
 
+def test_settings_that_change_are_read_again(server: "TestClient", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = tmp_path / "shelfmates.toml"
+    make(tmp_path / "filled")
+    monkeypatch.setenv("SHELFMATES_SETTINGS", str(settings))
+    found = []
+    for lake in ("empty", "filled"):
+        settings.write_text(SETTINGS.replace('"lake"', f'"{lake}"'), encoding="utf-8")
+        found.append(get(server, "/nights").status_code)
+    assert found == [404, 200]
+
+
 def test_a_damaged_table_is_told(server: "TestClient", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from shelfmates.explorer import app as explorer
 

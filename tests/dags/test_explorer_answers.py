@@ -36,9 +36,9 @@ def found(cache: LakeCache, text: str, night: date = HELD) -> set[str]:
 
 def test_nights_tell_their_state_and_their_figures(cache: LakeCache) -> None:
     first, second = answers.nights(cache, 10)
-    assert (first["night"], first["state"]) == (PUBLISHED, "published")
+    assert (first["night"], first["state"], first["published"]) == (PUBLISHED, "published", True)
     assert first["released"]["who"] == "Ada"
-    assert (second["night"], second["state"], second["broken"]) == (HELD, "held", ["night: churn"])
+    assert (second["night"], second["state"], second["published"], second["broken"]) == (HELD, "held", False, ["night: churn"])
     assert (second["items"], second["quarantined"], second["recall"], second["churn"]) == (9, 2, 0.99, 0.7)
     assert second["quarantined_share"] == pytest.approx(2 / 9)
     assert [stage["stage"] for stage in second["stages"]][-2:] == ["neighbours", "audit"]
@@ -88,19 +88,21 @@ def test_a_night_of_which_there_are_no_products_is_told(cache: LakeCache) -> Non
             ask()
 
 
-def test_a_published_night_that_is_run_again_shows_what_is_staged_until_that_is_published(tmp_path: Path) -> None:
+def test_a_published_night_that_is_run_again_shows_what_is_staged_while_it_is_held(tmp_path: Path) -> None:
     make(tmp_path)
     done = dict.fromkeys(("ingest", "neighbours"), "ok")
     write(tmp_path, "staged_neighbours", pairs(PUBLISHED, ["oak", "script", "lamp"], 3, "again"))
     write(tmp_path, "runs", stages(PUBLISHED, "again", done | {"audit": "HeldError: churn"}, 9, hour=12))
     write(tmp_path, "runs", stages(HELD, "maintenance", {"maintain": "ok"}, 9, hour=13))
     with closing(LakeCache(str(tmp_path))) as cache:
-        assert [(night["run_id"], night["state"]) for night in answers.nights(cache, 5)] == [("again", "held"), ("two", "held")]
+        told = [(night["run_id"], night["state"], night["published"]) for night in answers.nights(cache, 5)]
+        assert told == [("again", "held", True), ("two", "held", False)]
         told = answers.item(cache, PUBLISHED, "oak", None)
         assert (told["published"], [row["item_id"] for row in told["neighbours"]]) == (False, ["script", "lamp"])
     write(tmp_path, "runs", stages(PUBLISHED, "again", {"publish": "ConflictError: another"}, 9, hour=14))
     with closing(LakeCache(str(tmp_path))) as cache:
         assert answers.nights(cache, 5)[0]["state"] == "failed"
+        assert answers.item(cache, PUBLISHED, "oak", None)["neighbours"][0]["item_id"] == "pine"  # what readers of the tables have
     write(tmp_path, "runs", stages(PUBLISHED, "again", {"publish": "ok"}, 9, hour=15))
     with closing(LakeCache(str(tmp_path))) as cache:
         assert answers.nights(cache, 5)[0]["state"] == "published"

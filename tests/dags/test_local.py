@@ -70,7 +70,7 @@ def free() -> str:
 
 def test_a_port_that_is_taken_is_told_with_the_remedy(taken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__PORT", taken)
-    with pytest.raises(local.LocalError, match=rf"127\.0\.0\.1:{taken}: .*\n  → .*AIRFLOW__API__PORT=8081"):
+    with pytest.raises(local.LocalError, match=rf"127\.0\.0\.1:{taken}: .*\n  → .*AIRFLOW__API__PORT to another one"):
         local.port()
 
 

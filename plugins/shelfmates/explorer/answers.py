@@ -1,7 +1,7 @@
 """What the explorer tells, as plain values for JSON: nights, products and their neighbours, refused rows, audits, and what differs between
 two nights.
 
-A night whose last run is not published shows what is staged, and says so: whoever releases it should see it before. Raises NotThereError
+A night that is held shows what is staged, and says so: whoever releases it should see it before. Raises NotThereError
 for a table, a night or a product that there is not.
 """
 
@@ -55,7 +55,8 @@ def pairs_of(cache: LakeCache, night: date) -> tuple[Part, bool]:
     columns = "SELECT item_id, rank, neighbour_id, similarity, parts FROM source"
     stages = cache.memoised(last_stages, night, runs=RUNS)
     staged = [stage for stage in stages if stage["stage"] == "neighbours" and stage["outcome"] == "ok"]
-    if not staged or state(stages) == "published" or night not in cache.nights("staged_neighbours"):
+    published = night in cache.nights("neighbours") and state(stages) != "held"
+    if published or not staged or night not in cache.nights("staged_neighbours"):
         return Part("neighbours", f"{columns} ORDER BY item_id, rank", night), True
     k = int(dict(staged[0]["figures"])["k"])
     return Part("staged_neighbours", f"{columns} WHERE rank <= {k} ORDER BY item_id, rank", night), False
@@ -71,7 +72,9 @@ def has_products(cache: LakeCache, *nights: date) -> None:
     known = cache.nights("clean_items")
     for night in nights:
         if night not in known:
-            raise NotThereError(f"there are no products of {night}: it was never cleaned, or they have been kept for as long as is set")
+            raise NotThereError(
+                f"there are no products of {night}: it was not cleaned yet, or [maintenance] of the settings has let them go"
+            )
 
 
 def rows(connection: Any, query: str, *values: Any) -> list[Row]:
@@ -96,6 +99,7 @@ def strip(connection: Any, count: int) -> list[Row]:
     stages = rows(connection, f"{LAST_RUNS} ORDER BY snapshot_date, started_at", [row["snapshot_date"] for row in newest])
     checks = rows(connection, """SELECT run_id, snapshot_date, "check", grade, passed, figure FROM checks""")
     released = rows(connection, "SELECT snapshot_date, run_id, who, why FROM overrides")
+    published = dict(connection.execute("SELECT snapshot_date, true FROM runs WHERE stage = 'publish' AND outcome = 'ok'").fetchall())
     found = dict[date, Row]()
     for stage in stages:
         night = found.setdefault(stage["snapshot_date"], {"night": stage["snapshot_date"], "run_id": stage["run_id"], "stages": []})
@@ -113,6 +117,7 @@ def strip(connection: Any, count: int) -> list[Row]:
     for night in found.values():
         night["released"] = release.get((night["night"], night["run_id"]))
         night["state"] = state(night["stages"])
+        night["published"] = night["night"] in published
     return list(found.values())
 
 

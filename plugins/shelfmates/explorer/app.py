@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -47,17 +47,24 @@ _making = Lock()
 def lake_cache() -> LakeCache:
     """That of the lake which the settings name: those of the DAGs' tasks."""
     with _making:  # else each of many first readers would make one
-        return _lake_cache(settings_file())
+        file = Path(settings_file())
+        return _lake_cache(_root(str(file), file.stat().st_mtime_ns if file.is_file() else 0))
 
 
 @cache
-def _lake_cache(file: str) -> LakeCache:
+def _lake_cache(root: str) -> LakeCache:
+    return LakeCache(root)
+
+
+@lru_cache(maxsize=1)
+def _root(file: str, changed: int) -> str:
+    """Of the lake; looked up anew when the file has changed."""
     from jobs import errors, settings
 
     try:
-        return LakeCache(settings.load(file).lake.root)
+        return settings.load(file).lake.root
     except errors.SettingsError as error:
-        raise HTTPException(503, str(error)) from None
+        raise HTTPException(503, f"{error.found}\n  → mend what SHELFMATES_SETTINGS names where the API server runs") from None
 
 
 app = FastAPI(

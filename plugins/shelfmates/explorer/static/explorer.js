@@ -5,6 +5,7 @@ const PARTS = ['semantic', 'lexical', 'codes', 'price', 'category']
 const STAGES = ['prepare', 'ingest', 'validate', 'clean', 'weigh', 'embed', 'neighbours', 'audit', 'publish']
 const VIEWS = { nights: 'Nights', products: 'Products', refused: 'Refused rows', changes: 'Changes', audit: 'Audit' }
 const main = document.getElementById('main')
+const choice = document.getElementById('night')
 let nights = []
 
 // ---- building blocks
@@ -66,7 +67,8 @@ async function ask(path, parameters = {}) {
 async function answered(response) {
   const told = await response.json().catch(() => ({}))
   if (response.ok) return told
-  const detail = typeof told.detail === 'string' ? told.detail : JSON.stringify(told.detail ?? response.statusText)
+  const faults = Array.isArray(told.detail) ? told.detail.map((fault) => `${fault.loc?.at(-1)}: ${fault.msg}`).join('; ') : told.detail
+  const detail = typeof faults === 'string' ? faults : response.statusText
   const remedy = { 401: 'Log in to Airflow, then load this page again.', 403: 'Your role in Airflow does not allow it.' }[response.status]
   throw new Error([detail, remedy].filter(Boolean).join(' – '))
 }
@@ -74,7 +76,7 @@ async function answered(response) {
 // ---- nights
 
 function strip(shown, chosen) {
-  const step = Math.max(10, Math.min(28, Math.floor(900 / shown.length))), left = 92, high = 46, gap = 22
+  const step = Math.max(10, Math.min(60, Math.floor(900 / shown.length))), left = 92, high = 46, gap = 22
   const lines = [
     ['products', (n) => n.items, whole],
     ['refused', (n) => n.quarantined_share, share],
@@ -94,7 +96,7 @@ function strip(shown, chosen) {
       const value = of(night)
       if (value === null || value === undefined) return
       const tall = most > least ? Math.max(1, (high * (value - least)) / (most - least)) : 1
-      svg.append(el('rect', { x: left + at * step + 1, y: top(row) + high - tall, width: step - 2, height: tall, fill: colour(row === 0 ? 0 : row === 2 ? 2 : row === 1 ? 1 : 3) }))
+      svg.append(el('rect', { x: left + at * step + 1, y: top(row) + high - tall, width: step - 2, height: tall, fill: 'var(--quiet)' }))
     })
   })
   const base = top(lines.length) + 60
@@ -117,13 +119,18 @@ function strip(shown, chosen) {
   return svg
 }
 
+// of a night that is run again: what readers of the tables have, and how far the last run is
+const stateOf = (night) => (night.state === 'published' || !night.published
+  ? el('span', { class: `state ${night.state}` }, night.state)
+  : el('span', {}, el('span', { class: 'state published' }, 'published'), ', ', el('span', { class: `state ${night.state}` }, `run again: ${night.state}`)))
+
 const total = (night) => night.stages.reduce((sum, stage) => sum + stage.seconds, 0)
 
 function overview() {
-  const chosen = place().night ?? nights.at(-1).night
+  const chosen = here().night
   const rows = [...nights].reverse().map((night) => el('tr', { class: { held: 'warn', failed: 'bad' }[night.state] },
     el('td', {}, el('a', { href: to({ night: night.night, view: 'audit' }) }, night.night)),
-    el('td', {}, el('span', { class: `state ${night.state}` }, night.state), night.released ? [' (released by ', isolated(night.released.who), ')'] : '', night.broken ? el('div', { class: 'quiet' }, isolated(night.broken.join(', '))) : null),
+    el('td', {}, stateOf(night), night.released ? [' (released by ', isolated(night.released.who), ')'] : '', night.broken ? el('div', { class: 'quiet' }, isolated(night.broken.join(', '))) : null),
     el('td', { class: 'number' }, whole(night.items)), el('td', { class: 'number' }, whole(night.quarantined)),
     el('td', { class: 'number' }, share(night.quarantined_share)), el('td', { class: 'number' }, whole(night.new_vectors)),
     el('td', { class: 'number' }, figure(night.recall)), el('td', { class: 'number' }, share(night.churn)),
@@ -173,27 +180,29 @@ function score(row) {
 }
 
 function neighbours(rows) {
-  return table(['#', '', 'product', '#price', '#similarity', 'its parts'], rows.map((row) => el('tr', {}, el('td', { class: 'number' }, row.rank), el('td', {}, picture(row.image)),
+  return table(['#rank', '', 'product', '#price', '#similarity', 'its parts'], rows.map((row) => el('tr', {}, el('td', { class: 'number' }, row.rank), el('td', {}, picture(row.image)),
     el('td', { class: 'title' }, row.title === null ? isolated(row.item_id) : el('a', { href: to({ view: 'product', item: row.item_id, before: place().before }) }, isolated(row.title)),
-      row.new ? el('strong', {}, ' new') : null, el('div', { class: 'quiet' }, isolated(row.item_id))),
+      row.new ? el('strong', {}, ` not on ${place().before}`) : null, el('div', { class: 'quiet' }, isolated(row.item_id))),
     el('td', { class: 'number' }, money(row)), el('td', { class: 'number' }, row.similarity.toFixed(3)), el('td', {}, score(row)))))
 }
 
 async function product({ night, item, before }) {
+  if (!item) return products({ night })
   const told = await ask(`nights/${night}/item`, { item_id: item, before })
   const { title, description, image, attributes, price, currency, ...others } = told.item
   const facts = [['price', money(told.item)], ...Object.entries(others), ...Object.entries(attributes ?? {}), ['description', description]]
-  const against = nights.filter((other) => other.night !== night).map((other) => el('option', { value: other.night, selected: other.night === before }, other.night))
+  const against = nights.filter((other) => other.night !== night && other.items).map((other) => el('option', { value: other.night, selected: other.night === before }, other.night))
   const choose = el('select', { id: 'before', onchange: () => { location.hash = to({ view: 'product', item, before: choose.value }) } }, el('option', { value: '' }, 'no other night'), against.reverse())
   return [
     finder(''),
-    told.published ? null : el('p', { class: 'note' }, 'The last run of this night is not published: these are the neighbours that it has staged.'),
+    told.published ? null : el('p', { class: 'note' }, 'The last run of this night is not published: these are the neighbours that it has staged, and not those that readers of the tables have.'),
     el('h2', {}, isolated(title)),
-    el('div', { class: 'product' }, picture(image, true) ?? el('span'), el('dl', {}, facts.filter(([, value]) => value !== null && value !== '').flatMap(([name, value]) => [el('dt', {}, isolated(name)), el('dd', {}, isolated(String(value)))]))),
+    el('div', { class: 'product' }, picture(image, true) ?? el('span'), el('dl', {}, facts.filter(([, value]) => value !== null && value !== '' && value !== 0).flatMap(([name, value]) => [el('dt', {}, isolated(name)), el('dd', {}, isolated(String(value)))]))),
     el('h2', {}, `Neighbours of ${night}`),
     el('p', {}, el('label', { for: 'before' }, 'beside those of '), choose),
     told.neighbours.length ? neighbours(told.neighbours) : el('p', {}, 'None: it has no text, or nothing it may be matched with.'),
-    told.gone.length ? [el('h2', {}, `Neighbours of ${before} that are none any more`), neighbours(told.gone)] : null,
+    told.gone.length ? [el('h2', {}, `Neighbours of ${before} that are none on ${night}`), neighbours(told.gone)] : null,
+    before && !told.gone.length && !told.neighbours.some((row) => row.new) ? el('p', { class: 'quiet' }, `The same as on ${before}.`) : null,
   ]
 }
 
@@ -201,6 +210,7 @@ async function product({ night, item, before }) {
 
 async function refused({ night, reason, source, skip = 0 }) {
   const told = await ask(`nights/${night}/quarantine`, { reason, source, skip, count: PAGE })
+  const known = nights.find((other) => other.night === night)
   const most = Math.max(...told.reasons.map((row) => row.rows), 1)
   const reasons = told.reasons.map((row) => el('tr', {}, el('td', {}, el('a', { href: to({ view: 'refused', reason: row.reason, source: row.source }) }, isolated(row.reason))), el('td', {}, isolated(row.source)),
     el('td', { class: 'number' }, whole(row.rows)), el('td', {}, el('div', { class: 'bar' }, el('i', { width: `${(100 * row.rows) / most}%`, background: colour(1) })))))
@@ -209,8 +219,8 @@ async function refused({ night, reason, source, skip = 0 }) {
     el('td', {}, el('dl', {}, Object.entries(row.values).flatMap(([name, value]) => [el('dt', {}, isolated(name)), el('dd', {}, isolated(String(value ?? '')))])))))
   return [
     el('h2', {}, `Refused rows of ${night}, by reason`),
-    reasons.length ? table(['reason', 'source', '#rows', ''], reasons) : el('p', {}, 'None: every row of this night was taken.'),
-    el('h2', {}, reason ? ['“', isolated(reason), '”'] : 'As they came'),
+    reasons.length ? table(['reason', 'source', '#rows', ''], reasons) : el('p', {}, known?.quarantined === undefined ? 'None: no row of this night has been judged.' : 'None: every row of this night was taken.'),
+    rows.length ? el('h2', {}, reason ? ['“', isolated(reason), '”'] : 'As they came') : null,
     reason ? el('p', {}, el('a', { href: to({ view: 'refused' }) }, 'all refused rows')) : null,
     rows.length ? table(['where', 'why', 'the row'], rows) : null,
     pages(told.found, Number(skip), (at) => to({ view: 'refused', reason, source, skip: at })),
@@ -221,10 +231,10 @@ async function refused({ night, reason, source, skip = 0 }) {
 
 async function changes({ night, before }) {
   const earlier = nights.filter((other) => other.night < night && other.items)
-  const from = before ?? earlier.at(-1)?.night
+  const from = before && before !== night ? before : earlier.at(-1)?.night
   if (!from) return [el('p', {}, `There is no night before ${night} to compare it with.`)]
   const choose = el('select', { id: 'before', onchange: () => { location.hash = to({ view: 'changes', before: choose.value }) } },
-    nights.filter((other) => other.night !== night).reverse().map((other) => el('option', { value: other.night, selected: other.night === from }, other.night)))
+    nights.filter((other) => other.night !== night && other.items).reverse().map((other) => el('option', { value: other.night, selected: other.night === from }, other.night)))
   const told = await ask(`nights/${night}/changes`, { before: from })
   const product = (at) => (row) => el('tr', {}, el('td', { class: 'title' }, el('a', { href: to({ view: 'product', item: row.item_id, before: at === night ? from : null }, { night: at }) }, isolated(row.title)), el('div', { class: 'quiet' }, isolated(row.item_id))), row.lost ? el('td', { class: 'number' }, whole(row.lost)) : null)
   const list = (name, found, at, heads) => [el('h2', {}, `${whole(found.found)} ${name}`), found.rows.length ? table(heads, found.rows.map(product(at))) : null, found.found > found.rows.length ? el('p', { class: 'quiet' }, `the first ${found.rows.length}`) : null]
@@ -245,14 +255,14 @@ async function audit({ night }) {
   const known = nights.find((other) => other.night === night)
   const rows = told.checks.map((row) => el('tr', { class: row.passed ? null : row.grade === 'fail' ? 'bad' : 'warn' }, el('td', {}, isolated(row.check)), el('td', {}, row.grade),
     el('td', {}, row.passed ? 'passed' : row.grade === 'fail' ? 'broken' : 'warned'), el('td', { class: 'number' }, figure(row.figure)), el('td', { class: 'number' }, row.bound), el('td', {}, isolated(row.reason))))
-  const wrong = known?.stages.filter((stage) => stage.outcome !== 'ok') ?? []
+  const wrong = known?.stages.filter((stage) => stage.outcome !== 'ok' && !(stage.stage === 'audit' && told.releases.length)) ?? []
   const stages = known?.stages.map((stage) => el('tr', { class: stage.outcome === 'ok' ? null : 'bad' }, el('td', {}, stage.stage), el('td', { class: 'number' }, clock(stage.seconds)), el('td', { class: 'number' }, whole(stage.rows_out)), el('td', { class: 'number' }, whole(Math.round(stage.peak_memory_mb)))))
   return [
     el('h2', {}, `Audit of ${night}, run `, isolated(told.run_id)),
-    wrong.map((stage) => el('p', { class: 'note bad' }, isolated(`${stage.stage}: ${stage.outcome}`))),
+    wrong.map((stage) => el('p', { class: 'note bad' }, `${stage.stage}: `, isolated(stage.outcome.replace(/^\w+Error: /, '')))),
     told.releases.map((row) => el('p', { class: 'note' }, 'Released by ', isolated(row.who), `, ${row.released_at.slice(0, 16).replace('T', ' ')} UTC: `, isolated(row.why))),
     known?.state === 'held' ? await release(told.run_id).catch((error) => el('p', { class: 'note bad' }, 'Airflow cannot be asked for a release: ', isolated(error.message))) : null,
-    table(['check', 'grade', '', '#figure', '#bound', 'why'], rows),
+    rows.length ? table(['check', 'grade', 'outcome', '#figure', '#bound', 'why'], rows) : el('p', {}, 'No check has been made in this run.'),
     el('h2', {}, 'Stages'), stages ? table(['stage', '#time', '#rows', '#MB'], stages) : null,
   ]
 }
@@ -260,17 +270,19 @@ async function audit({ night }) {
 async function release(run) {
   const address = new URL(`../api/v2/dags/catalogue/dagRuns/${encodeURIComponent(run)}/taskInstances/publish/-1/hitlDetails`, document.baseURI)
   const asked = await fetch(address)
-  if (asked.status === 404) return el('p', { class: 'note' }, 'Airflow does not ask for a release of this night: its run was not started there, a feed was held before it could be audited, or the time to answer is over.')
+  if (asked.status === 404) return el('p', { class: 'note' }, 'Airflow does not ask for a release of this night: its run was not started there or is a dry run, a feed was held before it could be audited, or the time to answer is over.')
   const form = await answered(asked)
   if (form.response_received) return el('p', { class: 'note' }, 'It has been answered: ', isolated((form.chosen_options ?? []).join(', ')))
-  const reason = el('textarea', { id: 'reason', rows: 2, cols: 60, required: true })
+  const reason = el('textarea', { id: 'reason', rows: 2, cols: 60, maxlength: 1000, required: true, oninput: () => reason.setCustomValidity('') })
   const said = el('p', { role: 'status' })
   const answer = (option) => async (event) => {
     event.preventDefault()
+    if (!reason.value.trim()) reason.setCustomValidity('Say why')
     if (!reason.reportValidity()) return
     try {
       await answered(await fetch(address, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ chosen_options: [option], params_input: { reason: reason.value } }) }))
       said.replaceChildren(`Answered: ${option}. Airflow goes on with it.`)
+      for (const control of [reason, ...said.parentElement.querySelectorAll('button')]) control.disabled = true
     } catch (error) { said.replaceChildren(isolated(error.message)) }
   }
   return el('form', { onsubmit: (event) => event.preventDefault() }, el('label', { for: 'reason' }, 'This night is held. Reason'), reason,
@@ -283,25 +295,30 @@ const drawn = { nights: overview, products, product, refused, changes, audit }
 
 async function look() {
   nights = await ask('nights')
-  const choose = document.getElementById('night')
-  choose.replaceChildren(...[...nights].reverse().map((night) => el('option', { value: night.night }, `${night.night} ${night.state}`)))
+  choice.replaceChildren(...[...nights].reverse().map((night) => el('option', { value: night.night }, `${night.night} ${night.state}`)))
+}
+
+// the place with what it leaves out: the newest night that has products, and the overview
+function here() {
+  const { night, view, ...others } = place()
+  const newest = nights.findLast((one) => one.items) ?? nights.at(-1)
+  return { ...others, night: /^\d{4}-\d\d-\d\d$/.test(night) ? night : newest.night, view: Object.hasOwn(drawn, view ?? '') ? view : 'nights' }
 }
 
 async function show() {
-  const here = place()
-  const night = /^\d{4}-\d\d-\d\d$/.test(here.night) ? here.night : nights.at(-1).night
-  const view = Object.hasOwn(drawn, here.view ?? '') ? here.view : 'nights'
+  const asked = location.hash
+  const { view, night, ...others } = here()
   const known = nights.find((other) => other.night === night)
-  document.getElementById('night').value = night
-  const state = document.getElementById('state')
-  state.className = `state ${known?.state ?? ''}`
-  state.textContent = known?.state ?? ''
+  if (!known) choice.append(el('option', { value: night }, `${night} not known`))
+  choice.value = night
+  document.getElementById('state').replaceChildren(known ? stateOf(known) : '')
+  document.title = `${VIEWS[view] ?? 'Product'} ${night} – Shelfmates`
   document.getElementById('views').replaceChildren(...Object.entries(VIEWS).map(([name, label]) =>
     el('a', { href: to({ view: name }, { night }), 'aria-current': name === view || (name === 'products' && view === 'product') ? 'page' : null }, label)))
   main.setAttribute('aria-busy', 'true')
   let content
-  try { content = await drawn[view]({ ...here, night }) } catch (error) { content = el('p', { class: 'note bad' }, isolated(error.message)) }
-  if (location.hash.slice(1) !== new URLSearchParams(here).toString() && JSON.stringify(place()) !== JSON.stringify(here)) return // gone on meanwhile
+  try { content = await drawn[view]({ ...others, night }) } catch (error) { content = el('p', { class: 'note bad' }, isolated(error.message)) }
+  if (location.hash !== asked) return // gone on meanwhile
   main.replaceChildren(...[content].flat(3).filter(Boolean))
   main.setAttribute('aria-busy', 'false')
 }
@@ -327,15 +344,15 @@ async function start() {
   const given = new URLSearchParams(location.search)
   const asked = nights.find((night) => night.run_id === given.get('run_id') || night.night === given.get('night'))
   if ((given.has('run_id') || given.has('night')) && !asked) {
-    main.before(el('p', { class: 'note' }, 'What was asked for is not the last run of one of the newest nights: here are those.'))
+    main.before(el('p', { class: 'note' }, 'That is not the last run of one of the newest nights: a later one has worked on its night, it has not begun to, or it works on none, as maintenance. Here are the newest nights.'))
   }
   if (asked && !location.hash) history.replaceState(null, '', to({ night: asked.night, view: 'audit' }, {}))
-  const choose = document.getElementById('night')
-  choose.addEventListener('change', () => { location.hash = to({ ...place(), night: choose.value, skip: null }, {}) })
+  choice.addEventListener('change', () => { location.hash = to({ ...place(), night: choice.value, before: null, skip: null }, {}) })
+  document.querySelector('.skip').addEventListener('click', (event) => { event.preventDefault(); main.focus() })
   addEventListener('hashchange', async () => {
     await look().catch(() => {}) // what the page itself asks for tells what is wrong
     await show()
-    main.focus({ preventScroll: true })
+    if (document.activeElement !== choice) main.focus({ preventScroll: true }) // arrow keys go through its nights
     scrollTo(0, 0)
   })
   await show()
