@@ -68,6 +68,14 @@ def gone(what: str, processes: list[psutil.Process]) -> None:
     print(f"gone after {time.monotonic() - began:.0f} s", flush=True)
 
 
+def nothing_left(airflow: Airflow) -> None:
+    """Raises AirflowError if a process of a task is."""
+    left = [process for kind in OF_A_TASK for process in found(airflow)[kind]]
+    print(f"left:\n{shown(left)}", flush=True)
+    if left:
+        raise AirflowError("processes are left")
+
+
 def disturbed(airflow: Airflow) -> None:
     """Through the night. Raises AirflowError if it does not end as it should."""
     airflow.command("dags", "trigger", DAG_ID, "--run-id", RUN, "--conf", json.dumps({"date": str(NIGHT)}))
@@ -77,10 +85,8 @@ def disturbed(airflow: Airflow) -> None:
     stop(airflow)
     gone("embed", processes)
     until("the run to fail", lambda: ended(airflow, RUN))
-    left = [process for kind in OF_A_TASK for process in found(airflow)[kind]]
-    print(f"left:\n{shown(left)}\nthe log ends: {airflow.said(task_of(airflow, RUN, 'embed'))[-1]}", flush=True)
-    if left:
-        raise AirflowError("processes are left")
+    print(f"the log ends: {airflow.said(task_of(airflow, RUN, 'embed'))[-1]}", flush=True)
+    nothing_left(airflow)
     clear(airflow, "embed")
 
     processes = held(airflow, "neighbours")
@@ -90,10 +96,8 @@ def disturbed(airflow: Airflow) -> None:
     run = until("the night", lambda: ended(airflow, RUN))
     if run.state != "success":
         raise AirflowError(f"the night failed: {airflow.last_words(DAG_ID, run)}")
-    left = [process for kind in OF_A_TASK for process in found(airflow)[kind]]
-    print(f"the night has ended; left:\n{shown(left)}", flush=True)
-    if left:
-        raise AirflowError("processes are left")
+    print("the night has ended", flush=True)
+    nothing_left(airflow)
 
 
 def soak(folder: Path) -> None:

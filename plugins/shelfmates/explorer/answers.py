@@ -1,7 +1,7 @@
 """What the explorer tells, as plain values for JSON: nights, products and their neighbours, refused rows, audits, and what differs between
 two nights.
 
-A night that is held shows what is staged, and says so: whoever releases it should see it before. Raises NotThereError
+A night that is held, or not published yet, shows what is staged, and says so: who releases it should see it before. Raises NotThereError
 for a table, a night or a product that there is not.
 """
 
