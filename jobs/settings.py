@@ -197,6 +197,11 @@ class Audit(_Section):
     coverage_min: Share = 0.9  # share of items with all the neighbours they could have
 
 
+class Duplicates(_Section):
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # mean probability, over all pairs of two groups, from which they are one
+    least: Annotated[float, Field(gt=0, le=1)] = 0.05  # pairs that are less probable are not kept
+
+
 SAFE_DAYS = 7  # Delta's own bound
 
 
@@ -219,6 +224,8 @@ class Maintenance(_Section):
     quarantined_items: Days = 90  # suppliers are slow to mend, and it is little
     clean_items: Days = 35  # as long as what it is made of; vectors of texts that are in none of it are removed
     staged_neighbours: Days = 14  # read again by the next night, and by who asks why one was held
+    matches: Days = 35
+    duplicates: Days = 400
     neighbours: Days = 400  # the same season of the year before
     audit_results: Days = 400  # what was published can be accounted for
     claims: Days = 90
@@ -240,6 +247,7 @@ class Settings(_Section):
     embed: Embed = Embed()
     neighbours: Neighbours = Neighbours()
     audit: Audit = Audit()
+    duplicates: Duplicates = Duplicates()
     maintenance: Maintenance = Maintenance()
     spark: Spark = Spark()
 

@@ -169,6 +169,38 @@ CURRENT_NEIGHBOURS = Table(
     properties=(("delta.enableChangeDataFeed", "true"),),
 )
 
+MATCHES = Table(
+    "matches",
+    "one pair of products that may be one",
+    (
+        _SNAPSHOT_DATE,
+        Column("item_id", "string", "the product whose id comes first", required=True),
+        Column("other_id", "string", "the other one", required=True),
+        Column("match_probability", "double", "that they are one, 0 to 1", required=True),
+        Column("similarity", "float", "as published in neighbours", required=True),
+        Column("levels", "map<string,int>", "how far they agree in each comparison; 0 where they cannot be compared", required=True),
+        Column("run_id", "string", "run that judged the pair", required=True),
+    ),
+    key=("snapshot_date", "item_id", "other_id"),
+    partition=("snapshot_date",),
+)
+
+DUPLICATES = Table(
+    "duplicates",
+    "one product of a group that is probably one",
+    (
+        _SNAPSHOT_DATE,
+        Column("group_id", "string", "the first id of the group", required=True),
+        Column("item_id", "string", "the product", required=True),
+        Column("survivor", "boolean", "whether it is the one that is to stay", required=True),
+        Column("match_probability", "double", "mean probability that it and another one of the group are one", required=True),
+        Column("merged", "map<string,string>", "of the survivor: its fields, and where it lacks one the next best's"),
+        Column("run_id", "string", "run that made the group", required=True),
+    ),
+    key=("snapshot_date", "item_id"),
+    partition=("snapshot_date",),
+)
+
 AUDIT_RESULTS = Table(
     "audit_results",
     "one check of one run",
@@ -246,6 +278,8 @@ TABLES: dict[str, Table] = {
         STAGED_NEIGHBOURS,
         NEIGHBOURS,
         CURRENT_NEIGHBOURS,
+        MATCHES,
+        DUPLICATES,
         AUDIT_RESULTS,
         CLAIMS,
         OVERRIDES,
