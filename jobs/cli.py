@@ -5,36 +5,29 @@ import datetime
 import getpass
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from jobs import settings as settings_file
 from jobs.errors import SettingsError, ShelfmatesError
 from jobs.keyboard import heeded
 from jobs.night import Night, Release
-
-# stage -> what it does, in the order of a night
-STAGES = {
-    "prepare": "create the tables, once",
-    "ingest": "read the source files of the date, every value as it came",
-    "validate": "quarantine broken rows with their reasons; hold the night if a whole feed is suspect",
-    "clean": "normalise what is valid and fold exact duplicates",
-    "weigh": "count how rare each n-gram and code is, unless that is known",
-    "embed": "compute the vectors that are not in the lake yet",
-    "neighbours": "find the k most similar items of every item, and measure the recall",
-    "audit": "check the night against its bounds; hold it if one graded fail is broken",
-    "publish": "make the audited night visible, one commit a table",
-}
+from jobs.stages import DOWNSTREAM, MAINTENANCE, STAGES
 
 EPILOG = f"""\
 stages, in the order of a night; each can be run alone, or several in a row in one Spark session:
 {chr(10).join(f"  {stage:<12}{what}" for stage, what in STAGES.items())}
+
+stages after it, of the night once it is published; `shelfmates downstream` runs all of them:
+{chr(10).join(f"  {stage:<12}{what}" for stage, what in DOWNSTREAM.items())}
 
 examples:
   shelfmates generate --items 2000 --nights 2 --start 2026-11-20 --out build/demo
   shelfmates run --date 2026-11-20 --settings build/demo/shelfmates.toml
   shelfmates neighbours audit publish --date 2026-11-20 --settings build/demo/shelfmates.toml
   shelfmates publish --date 2026-11-20 --override "the range was cut on purpose" --settings build/demo/shelfmates.toml
+  shelfmates downstream --date 2026-11-20 --settings build/demo/shelfmates.toml
   shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
   shelfmates maintain --date 2026-11-22 --settings build/demo/shelfmates.toml
 
@@ -80,11 +73,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", dated: argparse.ArgumentParser) -> None:
-    night = argparse.ArgumentParser(add_help=False, parents=[dated])
-    night.add_argument("--date", required=True, type=_date, metavar="YYYY-MM-DD", help="the night")
-    night.add_argument(
-        "--set", action="append", default=[], type=_override, metavar="KEY=VALUE", help="a setting for this run: audit.target_recall=0.97"
-    )
+    of_night = _dated(dated, "the night")
+    night = argparse.ArgumentParser(add_help=False, parents=[of_night])
     night.add_argument("--full", action="store_true", help="find all neighbours anew, also where neighbours.increments is set")
     night.add_argument(
         "--override", metavar="REASON", help="publish the night although a check holds it; the reason goes to table overrides"
@@ -94,17 +84,44 @@ def _add_stages(commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
         "run", parents=[night], help="the whole night in one Spark session", description=f"The whole night: {', '.join(STAGES)}."
     )
     run.set_defaults(command=_stages, stages=list(STAGES), then=[])
-    for stage, what in STAGES.items():
-        one = commands.add_parser(
-            stage, parents=[night], help=what, description=f"{stage}: {what}. Further stages may follow, in the order of a night."
-        )
-        one.add_argument("then", nargs="*", type=_stage, metavar="STAGE", help="further stages to run in the same Spark session")
-        one.set_defaults(command=_stages, stages=[stage])
+    _add_each(commands, night, STAGES, _stages, "in the order of a night")
+    downstream = commands.add_parser(
+        "downstream",
+        parents=[of_night],
+        help="all that is made of a published night, in one Spark session",
+        description=f"All that is made of a published night: {', '.join(DOWNSTREAM)}.",
+    )
+    downstream.set_defaults(command=_downstream, stages=list(DOWNSTREAM), then=[])
+    _add_each(commands, of_night, DOWNSTREAM, _downstream, "of those that are made of a published night")
+
+
+def _dated(dated: argparse.ArgumentParser, what: str) -> argparse.ArgumentParser:
+    """The options of commands that work on one night."""
+    found = argparse.ArgumentParser(add_help=False, parents=[dated])
+    found.add_argument("--date", required=True, type=_date, metavar="YYYY-MM-DD", help=what)
+    found.add_argument(
+        "--set", action="append", default=[], type=_override, metavar="KEY=VALUE", help="a setting for this run: audit.target_recall=0.97"
+    )
+    return found
+
+
+def _add_each(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    night: argparse.ArgumentParser,
+    stages: Mapping[str, str],
+    command: Callable[[argparse.Namespace], None],
+    order: str,
+) -> None:
+    """A command for each of the stages, which takes further ones."""
+    for stage, what in stages.items():
+        one = commands.add_parser(stage, parents=[night], help=what, description=f"{stage}: {what}. Further stages may follow, {order}.")
+        one.add_argument("then", nargs="*", type=partial(_stage, stages), metavar="STAGE", help="further stages to run in the same session")
+        one.set_defaults(command=command, stages=[stage])
 
 
 def _add_maintenance(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", dated: argparse.ArgumentParser) -> None:
     maintain = commands.add_parser(
-        "maintain",
+        MAINTENANCE,
         parents=[dated],
         help="keep the lake small: forget old nights, put small files together, free what nobody reads",
         description="Forgets the nights of each table that are older than [maintenance] of the settings says, but for those that a coming "
@@ -187,9 +204,9 @@ def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
     setup.set_defaults(command=_setup)
 
 
-def _stage(text: str) -> str:
-    if text not in STAGES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a stage; there are {', '.join(STAGES)}")
+def _stage(stages: Mapping[str, str], text: str) -> str:
+    if text not in stages:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of these stages; there are {', '.join(stages)}")
     return text
 
 
@@ -208,11 +225,16 @@ def _date(text: str) -> datetime.date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
 
 
+def _in_order(given: argparse.Namespace, stages: Mapping[str, str]) -> list[str]:
+    """The stages that were given. Raises SettingsError unless each is there once, in their order."""
+    asked, order = [*given.stages, *given.then], list(stages)
+    if asked != sorted(set(asked), key=order.index):
+        raise SettingsError(f"stages given as {' '.join(asked)}", f"give each once, in this order: {' '.join(order)}")
+    return asked
+
+
 def _stages(given: argparse.Namespace) -> None:
-    stages = [*given.stages, *given.then]
-    order = list(STAGES)
-    if stages != sorted(set(stages), key=order.index):
-        raise SettingsError(f"stages given as {' '.join(stages)}", f"give each once, in the order of a night: {' '.join(order)}")
+    stages = _in_order(given, STAGES)
     if given.override is not None and (stages != ["publish"] or not given.override.strip()):
         raise SettingsError(
             "--override releases a night that its audit has held",
@@ -227,11 +249,18 @@ def _stages(given: argparse.Namespace) -> None:
     work(settings, Night(given.date, given.run_id or f"manual__{given.date}", release), stages, say_figures=given.figures)
 
 
+def _downstream(given: argparse.Namespace) -> None:
+    from jobs.shift import work
+
+    stages, settings = _in_order(given, DOWNSTREAM), settings_file.load(given.settings, os.environ | dict(given.set))
+    work(settings, Night(given.date, given.run_id or f"manual__{given.date}"), stages, say_figures=given.figures)
+
+
 def _maintain(given: argparse.Namespace) -> None:
     from jobs.shift import work
 
     night = Night(given.date, given.run_id or f"manual__{given.date}")
-    work(settings_file.load(given.settings), night, ["maintain"], say_figures=given.figures)
+    work(settings_file.load(given.settings), night, [MAINTENANCE], say_figures=given.figures)
 
 
 def _user() -> str:

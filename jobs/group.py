@@ -16,7 +16,7 @@ def groups(pairs: Iterable[tuple[str, str, float]], threshold: float) -> list[li
         sums.setdefault(one, {})[other] = probability
         sums.setdefault(other, {})[one] = probability
     members = {name: [name] for name in sums}
-    heap = [(-probability, *sorted((one, other))) for one, of in sums.items() for other, probability in of.items() if one < other]
+    heap = [(-probability, one, other) for one, of in sums.items() for other, probability in of.items() if one < other]
     heapq.heapify(heap)
     while heap:
         negative, one, other = heapq.heappop(heap)
@@ -30,7 +30,7 @@ def groups(pairs: Iterable[tuple[str, str, float]], threshold: float) -> list[li
             if third != one:
                 sums[one][third] = sums[third][one] = sums[one].get(third, 0.0) + total
         for third in sums[one]:
-            heapq.heappush(heap, (-_mean(sums, members, one, third), *sorted((one, third))))
+            heapq.heappush(heap, (-_mean(sums, members, one, third), min(one, third), max(one, third)))
     return sorted(sorted(group) for group in members.values() if len(group) > 1)
 
 

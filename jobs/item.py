@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from jobs import price, text
+from jobs import availability, price, text
 from jobs.errors import ContractError
 from jobs.settings import Clean, Settings, Source, Weigh
 
@@ -39,6 +39,7 @@ class Item(NamedTuple):
     gtin: str | None
     model: str | None
     image: str | None
+    in_stock: bool | None
     attributes: dict[str, str]
     content: str  # SHA-256 of all the above: rows of one id with the same content are duplicates, others contradict each other
     repaired: bool  # the title needed more than its white space put right
@@ -49,11 +50,12 @@ Parse = Callable[[Mapping[str, str | None]], Item]
 # the parsed row as Spark and as Arrow see it: where it came from, the item, and the text that the encoder reads
 PARSED_DDL = (
     "source string, file string, row bigint, fault string, id string, title string, description string, brand string, category string, "
-    "price decimal(18,2), currency string, price_fault string, gtin string, model string, image string, attributes map<string,string>, "
+    "price decimal(18,2), currency string, price_fault string, gtin string, model string, image string, in_stock boolean, "
+    "attributes map<string,string>, "
     "content string, repaired boolean, text string"
 )
 KEY = ["source", "file", "row"]  # of a raw row, within its night
-_ARROW = {"price": pa.decimal128(18, 2), "attributes": pa.map_(pa.string(), pa.string()), "repaired": pa.bool_()}
+_ARROW = {"price": pa.decimal128(18, 2), "in_stock": pa.bool_(), "attributes": pa.map_(pa.string(), pa.string()), "repaired": pa.bool_()}
 _ITEM_FIELDS = [pa.field(name, _ARROW.get(name, pa.string())) for name in Item._fields]
 
 
@@ -101,6 +103,7 @@ def parser(source: Source, clean: Clean) -> Parse:
     is_attribute = _matcher(source.attributes, frozenset(columns.mapped().values()))
 
     given = lru_cache(maxsize=65536)(text.given)  # brands, categories and attributes say the same few things again and again
+    available = lru_cache(maxsize=1024)(availability.parse)
 
     def parse(values: Mapping[str, str | None]) -> Item:
         def of(column: str | None) -> str | None:
@@ -119,6 +122,7 @@ def parser(source: Source, clean: Clean) -> Parse:
             _gtin(of(columns.gtin)),
             text.given(of(columns.model)),
             next((address for value in _several(of(columns.image)) if (address := _trimmed(value))), None),
+            available(of(columns.availability)),
         )
         # cleaned text never is "None" and holds no control character, so two different rows never join to the same text
         content = sha256("\x1f".join(map(str, chain(fields, *sorted(attributes.items())))).encode(errors="surrogatepass")).hexdigest()

@@ -27,7 +27,7 @@ from pyspark.sql.types import StructType
 from jobs.errors import ConflictError, ContractError, ToolchainError
 from jobs.night import Night
 from jobs.storage import trouble
-from jobs.tables import Table
+from jobs.table import Table
 
 CONFLICTS = (  # they have no root of their own
     conflict.ConcurrentAppendException,

@@ -9,7 +9,7 @@ writes the files anew in which it changes rows. Logs need no care: Delta cuts th
 commits. Where there is nothing to do no commit is made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
@@ -17,13 +17,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import encoder
+from jobs.decisions import DECISIONS
 from jobs.lake import Lake, among
 from jobs.night import Counts, Night
 from jobs.session import at_once
 from jobs.settings import Maintenance, Settings
+from jobs.table import Table
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, NEIGHBOURS, OVERRIDES, RAW_ITEMS, STAGED_NEIGHBOURS, TABLES
 
-NIGHTLY = tuple(table for table in TABLES.values() if table.partition == ("snapshot_date",))  # [maintenance] has a key for each
 APPENDED = (ITEM_VECTORS, LEXICONS, OVERRIDES)  # what is added to these never conflicts with their compaction
 AT_WORK = timedelta(days=1)  # since the last write: so long a night, a backfill's too, may be between two of its stages
 SURPLUS = 0.2  # of a model's vectors: to drop fewer, all others would be read and written for little
@@ -41,7 +42,7 @@ def needed(lake: Lake, held: Held, since: datetime) -> set[date]:
     published, by_source = held[NEIGHBOURS.name], dict[str, list[date]]()
     newest = max(published, default=date.min)
     found = {night for nights in held.values() for night in nights if night >= newest}
-    for notes in at_once(*(partial(lake.notes, table, since) for table in NIGHTLY)):
+    for notes in at_once(*(partial(lake.notes, TABLES[name], since) for name in held)):
         found |= {date.fromisoformat(note["snapshot_date"]) for note in notes if "snapshot_date" in note}
     for row in lake.read(RAW_ITEMS).select("source", "snapshot_date").distinct().collect():
         by_source.setdefault(row["source"], []).append(row["snapshot_date"])
@@ -113,36 +114,38 @@ def put_back(lake: Lake, of_model: str, before: int, night: Night) -> int:
 
 def compact(lake: Lake, held: Held, kept: set[date], night: Night) -> None:
     """Puts small files of past nights together, and of what is only ever appended to."""
-    for table in NIGHTLY:
-        scattered = sorted(one for one, files in held[table.name].items() if files > 1 and one not in kept)
-        if scattered and table is not STAGED_NEIGHBOURS:  # its nights are forgotten soon, and hardly read until then
-            lake.compact(table, night, among("snapshot_date", scattered))
+    for name, nights in held.items():
+        scattered = sorted(one for one, files in nights.items() if files > 1 and one not in kept)
+        if scattered and name != STAGED_NEIGHBOURS.name:  # its nights are forgotten soon, and hardly read until then
+            lake.compact(TABLES[name], night, among("snapshot_date", scattered))
     for table in APPENDED:
         if lake.files(table) > 1:
             lake.compact(table, night)
 
 
-def files(lake: Lake) -> int:
+def files(lake: Lake, present: Sequence[Table]) -> int:
     """What readers of all tables would open."""
-    return sum(at_once(*(partial(lake.files, table) for table in TABLES.values())))
+    return sum(at_once(*(partial(lake.files, table) for table in present)))
 
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
-    since, before = datetime.now(UTC) - AT_WORK, files(lake)
-    held: Held = {table.name: nights for table, nights in zip(NIGHTLY, at_once(*(partial(lake.nights, t) for t in NIGHTLY)), strict=True)}
+    present = [table for table in TABLES.values() if table.name not in DECISIONS or lake.exists(table)]
+    since, before = datetime.now(UTC) - AT_WORK, files(lake, present)
+    nightly = [table for table in present if table.partition == ("snapshot_date",)]  # [maintenance] has a key for each
+    held: Held = {table.name: nights for table, nights in zip(nightly, at_once(*(partial(lake.nights, t) for t in nightly)), strict=True)}
     kept = needed(lake, held, since)
     old = outdated(held, kept, settings.maintenance, night.date)
-    for table in NIGHTLY:
-        if nights := old[table.name]:
-            lake.forget(table, among("snapshot_date", nights), night)
+    for name, forgotten in old.items():
+        if forgotten:
+            lake.forget(TABLES[name], among("snapshot_date", forgotten), night)
     left = {table: {one: files for one, files in nights.items() if one not in old[table]} for table, nights in held.items()}
     published = max(left[NEIGHBOURS.name], default=date.min)
     waiting = max((one for table in (RAW_ITEMS, CLEAN_ITEMS) for one in left[table.name] if one > published), default=None)
     dropped = 0 if waiting else drop_vectors(lake, settings, night, since)
     compact(lake, left, kept, night)
     days = settings.maintenance.vacuum_days
-    freed = sum(at_once(*(partial(lake.vacuum, table, days) for table in TABLES.values())))
-    figures = {"vectors_dropped": dropped, "files_before": before, "files_after": files(lake), "bytes_freed": freed}
+    freed = sum(at_once(*(partial(lake.vacuum, table, days) for table in present)))
+    figures = {"vectors_dropped": dropped, "files_before": before, "files_after": files(lake, present), "bytes_freed": freed}
     return counts(old, figures, waiting)
 
 

@@ -26,8 +26,10 @@ class Model:
 
     def log_odds(self, levels: NDArray[np.int8]) -> NDArray[np.float64]:
         """levels: (kinds, comparisons) -> (kinds,)."""
-        evidence = [weights[levels[:, at]] for at, weights in enumerate(self.weights)]
-        return self.prior + np.sum(evidence, axis=0)
+        odds = np.full(len(levels), self.prior)
+        for at, weights in enumerate(self.weights):
+            odds += weights[levels[:, at]]
+        return odds
 
     def probability(self, levels: NDArray[np.int8]) -> NDArray[np.float64]:
         return 1 / (1 + np.exp(-self.log_odds(levels)))

@@ -53,6 +53,7 @@ class Columns(_Section):
     gtin: str | None = None
     model: str | None = None
     image: str | None = None
+    availability: str | None = None  # pieces in stock, or a word: in stock, ausverkauft, https://schema.org/OutOfStock
 
     def mapped(self) -> dict[str, str]:
         """Field of the program -> column of the source, for the fields that are mapped."""
@@ -202,6 +203,21 @@ class Duplicates(_Section):
     least: Annotated[float, Field(gt=0, le=1)] = 0.05  # pairs that are less probable are not kept
 
 
+class PricePositions(_Section):
+    """What an item's price is held against: the prices of its neighbours in the same currency."""
+
+    similarity_min: Share = 0.5  # of a neighbour that is compared
+    peers_min: Annotated[int, Field(ge=2)] = 3  # priced neighbours without which nothing is called an outlier
+    outlier_ratio: Annotated[float, Field(gt=1)] = 3.0  # to the median, or its inverse; where neighbours differ much, more
+
+
+class Substitutes(_Section):
+    n: Annotated[int, Field(ge=1, le=100)] = 5  # for an item, at most
+    similarity_min: Share = 0.5
+    price_band: Annotated[float, Field(gt=0)] = 0.3  # how much dearer or cheaper, as a share of the item's price
+    gone_days: Annotated[int, Field(ge=1)] = 14  # days for which items that are in no feed any more are given substitutes
+
+
 SAFE_DAYS = 7  # Delta's own bound
 
 
@@ -224,12 +240,14 @@ class Maintenance(_Section):
     quarantined_items: Days = 90  # suppliers are slow to mend, and it is little
     clean_items: Days = 35  # as long as what it is made of; vectors of texts that are in none of it are removed
     staged_neighbours: Days = 14  # read again by the next night, and by who asks why one was held
-    matches: Days = 35
-    duplicates: Days = 400
     neighbours: Days = 400  # the same season of the year before
     audit_results: Days = 400  # what was published can be accounted for
     claims: Days = 90
     runs: Days = 400
+    matches: Days = 35  # what groups of duplicates were made of
+    duplicates: Days = 400
+    price_positions: Days = 400  # how a price has moved against others in a year
+    substitutes: Days = 35
     vacuum_days: Annotated[int, AfterValidator(_no_reader_needs)] = SAFE_DAYS  # until files that were replaced or forgotten are removed
 
 
@@ -248,6 +266,8 @@ class Settings(_Section):
     neighbours: Neighbours = Neighbours()
     audit: Audit = Audit()
     duplicates: Duplicates = Duplicates()
+    price_positions: PricePositions = PricePositions()
+    substitutes: Substitutes = Substitutes()
     maintenance: Maintenance = Maintenance()
     spark: Spark = Spark()
 

@@ -18,6 +18,7 @@ from jobs.keyboard import heeded
 from jobs.lost_process import lost_process
 from jobs.night import Counts, Night
 from jobs.settings import Settings
+from jobs.stages import OF_NO_NIGHT
 from jobs.storage import trouble
 from jobs.submitter import leave_with_submitter
 from jobs.tables import RUNS
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 FIGURES_LINE = "shelfmates-figures "  # begins the line that carries every figure to a scheduler
 HELD_LINE = "shelfmates-held "  # begins the line that carries what a person may release the night from
-MAINTENANCE = "maintain"
 TRIES = 3  # of a stage that others get in the way of
 PARTS = ("shelfmates", "pyspark", "delta-spark", "torch", "transformers", "great-expectations")
 
@@ -81,7 +81,7 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
         with heeded(
             lambda: _stop(spark, settings, night, entries), "every table is as it was or has all that it was to have; run it again"
         ):
-            if stages != [MAINTENANCE]:  # which works on no night, and beside all of them
+            if not OF_NO_NIGHT.issuperset(stages):
                 with _in_our_words():
                     lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
             for stage in stages:

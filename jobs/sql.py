@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.errors import ContractError, SettingsError, ToolchainError
 from jobs.settings import Settings
-from jobs.tables import ITEM_VECTORS, TABLES, Table
+from jobs.table import Table
+from jobs.tables import ITEM_VECTORS, TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -1,43 +1,10 @@
-"""Every table of the lake, declared once: its columns, its grain, its key and its partitioning.
+"""Every table of the lake, declared once; those of `decisions` stand there."""
 
-Types are Spark DDL, so that this file imports nothing; ids come before maps and arrays, so that file statistics cover them.
-"""
+from jobs.decisions import DECISIONS
+from jobs.table import SNAPSHOT_DATE, Column, Table
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: str
-    meaning: str
-    required: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """`checks` maps a constraint's name to a SQL predicate that Delta enforces on every write."""
-
-    name: str
-    grain: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    partition: tuple[str, ...] = ()
-    checks: tuple[tuple[str, str], ...] = ()
-    properties: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def column_names(self) -> list[str]:
-        return [column.name for column in self.columns]
-
-    @property
-    def ddl(self) -> str:
-        return ", ".join(f"{c.name} {c.type}{' NOT NULL' if c.required else ''}" for c in self.columns)
-
-
-_SNAPSHOT_DATE = Column("snapshot_date", "date", "the night the row belongs to", required=True)
 _SOURCE_ROW = (
-    _SNAPSHOT_DATE,
+    SNAPSHOT_DATE,
     Column("source", "string", "name of the source in the settings", required=True),
     Column("file", "string", "address of the file the row came from", required=True),
     Column("row", "bigint", "position in the file, 1 for the first row after any header", required=True),
@@ -74,7 +41,7 @@ CLEAN_ITEMS = Table(
     "clean_items",
     "one product of one night",
     (
-        _SNAPSHOT_DATE,
+        SNAPSHOT_DATE,
         Column("item_id", "string", "id of the product; <source>:<id> where there are several sources", required=True),
         Column("source", "string", "name of the source in the settings", required=True),
         Column("title", "string", "name of the product, cleaned", required=True),
@@ -86,6 +53,7 @@ CLEAN_ITEMS = Table(
         Column("gtin", "string", "EAN or UPC, digits only"),
         Column("model", "string", "the maker's model number"),
         Column("image", "string", "address of a picture"),
+        Column("in_stock", "boolean", "whether it can be had; null where the source does not say"),
         Column("attributes", "map<string,string>", "every further attribute the source's settings name", required=True),
         Column("text", "string", "what the encoder reads", required=True),
         Column("content_hash", "string", "SHA-256 of `text`: the key of its vector", required=True),
@@ -113,7 +81,7 @@ PARTS = ("semantic", "lexical", "codes", "price", "category")  # channels of a s
 _PARTS = f"struct<{','.join(f'{part}:float' for part in PARTS)}>"
 
 _NEIGHBOUR = (
-    _SNAPSHOT_DATE,
+    SNAPSHOT_DATE,
     Column("item_id", "string", "the product", required=True),
     Column("rank", "int", "1 for the nearest", required=True),
     Column("neighbour_id", "string", "the similar product", required=True),
@@ -169,43 +137,11 @@ CURRENT_NEIGHBOURS = Table(
     properties=(("delta.enableChangeDataFeed", "true"),),
 )
 
-MATCHES = Table(
-    "matches",
-    "one pair of products that may be one",
-    (
-        _SNAPSHOT_DATE,
-        Column("item_id", "string", "the product whose id comes first", required=True),
-        Column("other_id", "string", "the other one", required=True),
-        Column("match_probability", "double", "that they are one, 0 to 1", required=True),
-        Column("similarity", "float", "as published in neighbours", required=True),
-        Column("levels", "map<string,int>", "how far they agree in each comparison; 0 where they cannot be compared", required=True),
-        Column("run_id", "string", "run that judged the pair", required=True),
-    ),
-    key=("snapshot_date", "item_id", "other_id"),
-    partition=("snapshot_date",),
-)
-
-DUPLICATES = Table(
-    "duplicates",
-    "one product of a group that is probably one",
-    (
-        _SNAPSHOT_DATE,
-        Column("group_id", "string", "the first id of the group", required=True),
-        Column("item_id", "string", "the product", required=True),
-        Column("survivor", "boolean", "whether it is the one that is to stay", required=True),
-        Column("match_probability", "double", "mean probability that it and another one of the group are one", required=True),
-        Column("merged", "map<string,string>", "of the survivor: its fields, and where it lacks one the next best's"),
-        Column("run_id", "string", "run that made the group", required=True),
-    ),
-    key=("snapshot_date", "item_id"),
-    partition=("snapshot_date",),
-)
-
 AUDIT_RESULTS = Table(
     "audit_results",
     "one check of one run",
     (
-        _SNAPSHOT_DATE,
+        SNAPSHOT_DATE,
         Column("run_id", "string", "the run that was checked", required=True),
         Column("check", "string", "name of the check", required=True),
         Column("grade", "string", "fail holds the night, warn only tells", required=True),
@@ -222,7 +158,7 @@ CLAIMS = Table(
     "claims",
     "one process that has worked on one night",
     (
-        _SNAPSHOT_DATE,
+        SNAPSHOT_DATE,
         Column("run_id", "string", "the run it worked for", required=True),
         Column("token", "string", "the process, told from every other", required=True),
         Column("begins", "boolean", "whether it began the night, with ingest; else it went on with what the run had done", required=True),
@@ -237,7 +173,7 @@ OVERRIDES = Table(
     "overrides",
     "one held night that was released by a person",
     (
-        _SNAPSHOT_DATE,
+        SNAPSHOT_DATE,
         Column("run_id", "string", "the run that was released", required=True),
         Column("who", "string", "the person", required=True),
         Column("why", "string", "the reason that was given", required=True),
@@ -251,7 +187,7 @@ RUNS = Table(
     "runs",
     "one stage of one run, once for every time it was started",
     (
-        _SNAPSHOT_DATE,
+        SNAPSHOT_DATE,
         Column("run_id", "string", "the run", required=True),
         Column("stage", "string", "the stage", required=True),
         Column("started_at", "timestamp", "when the stage began, UTC", required=True),
@@ -278,11 +214,10 @@ TABLES: dict[str, Table] = {
         STAGED_NEIGHBOURS,
         NEIGHBOURS,
         CURRENT_NEIGHBOURS,
-        MATCHES,
-        DUPLICATES,
         AUDIT_RESULTS,
         CLAIMS,
         OVERRIDES,
         RUNS,
+        *DECISIONS.values(),
     )
 }

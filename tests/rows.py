@@ -4,7 +4,8 @@ import hashlib
 from typing import Any
 
 from jobs.night import Night
-from jobs.tables import CLEAN_ITEMS, Table
+from jobs.table import Table
+from jobs.tables import CLEAN_ITEMS
 
 
 def clean_item(night: Night, item_id: str, title: str, **values: Any) -> tuple[Any, ...]:

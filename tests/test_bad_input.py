@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from jobs.cli import STAGES
 from jobs.errors import HeldError, ShelfmatesError
 from jobs.night import Night
 from jobs.settings import Settings, load
+from jobs.stages import STAGES
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS
 
 if TYPE_CHECKING:

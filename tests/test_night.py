@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from jobs.cli import STAGES
 from jobs.evaluate import evaluate
 from jobs.generate import generate
 from jobs.night import Counts, Night
 from jobs.settings import Settings, load
 from jobs.sql import answer
-from jobs.tables import CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RAW_ITEMS, Table
+from jobs.stages import STAGES
+from jobs.table import Table
+from jobs.tables import CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RAW_ITEMS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -9,3 +9,7 @@ from airflow.sdk import Asset
 
 NEIGHBOURS = Asset(name="neighbours", group="shelfmates")
 CURRENT_NEIGHBOURS = Asset(name="current_neighbours", group="shelfmates")
+MATCHES = Asset(name="matches", group="shelfmates")
+DUPLICATES = Asset(name="duplicates", group="shelfmates")
+PRICE_POSITIONS = Asset(name="price_positions", group="shelfmates")
+SUBSTITUTES = Asset(name="substitutes", group="shelfmates")

@@ -21,7 +21,8 @@ from jobs.lake import Lake
 from jobs.night import Night
 from jobs.session import open_session
 from jobs.settings import Settings, load
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, NEIGHBOURS, STAGED_NEIGHBOURS, Table
+from jobs.table import Table
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, NEIGHBOURS, STAGED_NEIGHBOURS
 from tests.benchmarks.systems import THREADS, Ids, K
 from tests.benchmarks.vectors import Vectors
 

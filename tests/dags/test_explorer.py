@@ -231,7 +231,7 @@ def test_the_page_makes_no_markup_of_what_it_is_told() -> None:
 
 
 def test_the_page_knows_the_parts_and_the_stages() -> None:
-    from jobs.cli import STAGES
+    from jobs.stages import STAGES
     from jobs.tables import PARTS
 
     script = (PAGES / "explorer.js").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ from expectations import clean_items, raw_items, staged_neighbours, suite
 from jobs.item import PARSED_DDL
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.tables import CLEAN_ITEMS, STAGED_NEIGHBOURS, Table
+from jobs.table import Table
+from jobs.tables import CLEAN_ITEMS, STAGED_NEIGHBOURS
 from tests.rows import clean_item, in_order
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from jobs import settings as settings_file
-from jobs.cli import STAGES
 from jobs.generate import generate
 from jobs.night import Night
 from jobs.shift import work
+from jobs.stages import STAGES
 from jobs.tables import CURRENT_NEIGHBOURS
 from tests.soak.airflow_home import Airflow, AirflowError, Run, running
 from tests.soak.published import faults, times_published, version

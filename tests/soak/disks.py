@@ -26,7 +26,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from jobs.generate import generate
-from jobs.tables import CURRENT_NEIGHBOURS, NEIGHBOURS, RAW_ITEMS, Table
+from jobs.table import Table
+from jobs.tables import CURRENT_NEIGHBOURS, NEIGHBOURS, RAW_ITEMS
 from tests.soak.backfill import variables
 from tests.soak.published import Rows, faults, rows_of
 from tests.tiny_encoder import save_table

@@ -32,8 +32,8 @@ from threading import Event, Lock, Thread
 
 import psutil
 
-from jobs.cli import STAGES
 from jobs.generate import generate
+from jobs.stages import STAGES
 from jobs.tables import (
     CLEAN_ITEMS,
     CURRENT_NEIGHBOURS,

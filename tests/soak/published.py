@@ -8,7 +8,8 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from jobs.tables import CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RUNS, Table
+from jobs.table import Table
+from jobs.tables import CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, QUARANTINED_ITEMS, RUNS
 
 COMPARED = (CLEAN_ITEMS, QUARANTINED_ITEMS, NEIGHBOURS, CURRENT_NEIGHBOURS)
 SHOWN = 5  # differences of a table

@@ -34,10 +34,10 @@ import psutil
 from shelfmates.components import processes_of
 
 from jobs import settings as settings_file
-from jobs.cli import STAGES
 from jobs.generate import generate
 from jobs.night import Night
 from jobs.shift import work
+from jobs.stages import STAGES
 from tests.soak.airflow_home import COMPONENTS, Airflow, AirflowError, Run, running
 from tests.soak.backfill import DAG_ID, variables
 from tests.soak.published import faults

@@ -25,12 +25,12 @@ from pathlib import Path
 
 from jobs import settings as settings_file
 from jobs.claims import claimed
-from jobs.cli import STAGES
 from jobs.generate import generate
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.session import open_session
 from jobs.settings import Settings
+from jobs.stages import STAGES
 from jobs.tables import TABLES
 from tests.tiny_encoder import save
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import psutil
 
 from jobs import settings as settings_file
-from jobs.cli import STAGES
 from jobs.generate import generate
 from jobs.night import Night
 from jobs.shift import work
+from jobs.stages import STAGES
 from tests.soak.airflow_home import Airflow, AirflowError, running
 from tests.soak.backfill import DAG_ID, variables
 from tests.soak.published import faults

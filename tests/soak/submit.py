@@ -8,7 +8,7 @@ import sys
 from airflow.sdk.exceptions import AirflowException
 from shelfmates.operator import SparkJobOperator
 
-from jobs.cli import STAGES
+from jobs.stages import STAGES
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from jobs import settings as settings_file
-from jobs.cli import STAGES
 from jobs.generate import generate
 from jobs.night import Night
 from jobs.shift import work
+from jobs.stages import STAGES
 from tests.browser.pages import backfilled, chromium, field, form, opened, ranged, triggered
 from tests.soak.airflow_home import Airflow, AirflowError, running
 from tests.soak.backfill import DAG_ID, STAGES_TO_WEIGH, variables

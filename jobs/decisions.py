@@ -1,0 +1,76 @@
+"""The tables of what is decided by the published neighbours, each made by a stage of its own after the night is published."""
+
+from jobs.table import SNAPSHOT_DATE, Column, Table
+
+MATCHES = Table(
+    "matches",
+    "one pair of products that may be one",
+    (
+        SNAPSHOT_DATE,
+        Column("item_id", "string", "the product whose id comes first", required=True),
+        Column("other_id", "string", "the other one", required=True),
+        Column("match_probability", "double", "that they are one, 0 to 1", required=True),
+        Column("similarity", "float", "as published in neighbours", required=True),
+        Column("levels", "map<string,int>", "how far they agree in each comparison; 0 where they cannot be compared", required=True),
+        Column("run_id", "string", "run that judged the pair", required=True),
+    ),
+    key=("snapshot_date", "item_id", "other_id"),
+    partition=("snapshot_date",),
+)
+
+DUPLICATES = Table(
+    "duplicates",
+    "one product of a group that is probably one",
+    (
+        SNAPSHOT_DATE,
+        Column("group_id", "string", "the first id of the group", required=True),
+        Column("item_id", "string", "the product", required=True),
+        Column("survivor", "boolean", "whether it is the one that is to stay", required=True),
+        Column("match_probability", "double", "mean probability that it and another one of the group are one", required=True),
+        Column("merged", "map<string,string>", "of the survivor: its fields, and where it lacks one the next best's"),
+        Column("run_id", "string", "run that made the group", required=True),
+    ),
+    key=("snapshot_date", "item_id"),
+    partition=("snapshot_date",),
+)
+
+PRICE_POSITIONS = Table(
+    "price_positions",
+    "one priced product of one night, against its neighbours",
+    (
+        SNAPSHOT_DATE,
+        Column("item_id", "string", "the product", required=True),
+        Column("price", "decimal(18,2)", "its price", required=True),
+        Column("currency", "string", "ISO 4217 code of the price; null where the source gives none"),
+        Column("peers", "int", "neighbours with a price in the same currency, 1 or more", required=True),
+        Column("median", "decimal(18,2)", "middle price of the peers", required=True),
+        Column("gap", "double", "how far the price lies from the median, as a share of it; -0.1 is 10 % cheaper", required=True),
+        Column("percentile", "double", "share of the peers that are cheaper, those of the same price by half", required=True),
+        Column("outlier", "boolean", "whether the price is so far from the peers' that it is probably wrong", required=True),
+        Column("cause", "string", "of an outlier, the likely one: pack size, decimal point, currency; null where none fits"),
+        Column("run_id", "string", "run that compared the price", required=True),
+    ),
+    key=("snapshot_date", "item_id"),
+    partition=("snapshot_date",),
+)
+
+SUBSTITUTES = Table(
+    "substitutes",
+    "one product that can be had in place of one that cannot",
+    (
+        SNAPSHOT_DATE,
+        Column("item_id", "string", "the product that is out of stock, or in no feed any more", required=True),
+        Column("rank", "int", "1 for the best", required=True),
+        Column("substitute_id", "string", "the product that can be had", required=True),
+        Column("similarity", "float", "as published in neighbours, on the last night that had both", required=True),
+        Column("price_ratio", "double", "its price over that of the other; null where one has none in the same currency"),
+        Column("last_listed", "date", "the last night that had the product: this one, unless it is in no feed any more", required=True),
+        Column("reason", "string", "in words: what both share, and how the prices compare", required=True),
+        Column("run_id", "string", "run that chose it", required=True),
+    ),
+    key=("snapshot_date", "item_id", "rank"),
+    partition=("snapshot_date",),
+    checks=(("not_its_own_substitute", "item_id <> substitute_id"),),
+)
+
+DECISIONS: dict[str, Table] = {table.name: table for table in (MATCHES, DUPLICATES, PRICE_POSITIONS, SUBSTITUTES)}

@@ -1,0 +1,66 @@
+"""What every stage after publishing does: it looks that the night is published, and puts its table in place once it is audited.
+
+A decision is checked by its suite before it is seen: figures go to `audit_results` first, a broken check graded fail leaves the table as it
+was. Nobody claims a night for this: of two runs at once the later commit stands, and each is whole.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from expectations.suite import Figures, Result, verdict
+from jobs.errors import ConflictError, ContractError, HeldError
+from jobs.lake import Lake
+from jobs.night import Night
+from jobs.table import Table
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS
+
+if TYPE_CHECKING:
+    from great_expectations.expectations.expectation import Expectation
+
+TRIES = 10  # of putting checks on record
+
+
+def published(lake: Lake, night: Night) -> tuple[DataFrame, DataFrame]:
+    """The night's pairs and its items. Raises ContractError if it is not published, or its items are kept no more."""
+    found = []
+    for table, remedy in (
+        (NEIGHBOURS, f"run it first: `shelfmates run --date {night.date}`"),
+        (CLEAN_ITEMS, "name a later night: [maintenance] of the settings says for how many days each table keeps its nights"),
+    ):
+        rows = lake.read(table, night)
+        if rows.isEmpty():
+            raise ContractError(f"the night of {night.date} has no rows in {table.name}", remedy)
+        found.append(rows)
+    return found[0], found[1]
+
+
+def record_of(lake: Lake, table: Table, night: Night, results: Sequence[Result]) -> None:
+    """Puts the checks of the table on record. Stages beside this one write to the same night: that is no reason to do its work again."""
+    rows = lake.frame(AUDIT_RESULTS, [result.row(night.date, night.run_id) for result in results])
+    for left in reversed(range(TRIES)):
+        try:
+            return lake.replace(AUDIT_RESULTS, rows, night, within=f"{night.of_this_run} AND check LIKE '{table.name}: %'")
+        except ConflictError:
+            if not left:
+                raise
+
+
+def put(lake: Lake, table: Table, rows: DataFrame, night: Night, suite: Sequence["Expectation"], figures: Sequence[Figures]) -> list[str]:
+    """Replaces the table's night by the rows, stamped with night and run, if the suite lets them pass. Returns what it warns of.
+
+    Raises HeldError where a check graded fail is broken; the figures are in `audit_results` in any case.
+    """
+    results = verdict(table.name, suite, figures)
+    record_of(lake, table, night, results)
+    if held := [result for result in results if result.grade == "fail" and not result.passed]:
+        told = "".join(f"\n  {result}" for result in held)
+        raise HeldError(
+            f"{table.name} of {night.date} are held back, the table is as it was:{told}", "mend the cause, and run the stage again"
+        )
+    stamped = rows.withColumns({"snapshot_date": F.lit(night.date), "run_id": F.lit(night.run_id)}).select(*table.column_names)
+    lake.create(table)
+    lake.replace(table, stamped, night, empty=True)
+    return [str(result) for result in results if not result.passed]
