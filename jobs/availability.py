@@ -12,8 +12,8 @@ _WORDS_OF_YES = """
 _WORDS_OF_NO = """
     outofstock soldout unavailable notavailable discontinued false no n backorder backordered preorder presale temporarilyunavailable
     ausverkauft nichtverfügbar nichtauflager nichtvorrätig nichtlieferbar vergriffen nein rupturedestock enrupturedestock épuisé
-    indisponible nondisponible non agotado sinexistencias nodisponible esaurito nondisponibile esgotado indisponível nietopvoorraad uitverkocht nee
-    niedostępny brak nie vyprodáno slutsåld 缺货 在庫なし
+    indisponible nondisponible non agotado sinexistencias nodisponible esaurito nondisponibile esgotado indisponível nietopvoorraad
+    uitverkocht nee niedostępny brak nie vyprodáno slutsåld 缺货 在庫なし
 """
 _YES, _NO = frozenset(_WORDS_OF_YES.split()), frozenset(_WORDS_OF_NO.split())
 _BETWEEN = re.compile(r"[\W_]+")
