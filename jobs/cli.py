@@ -151,6 +151,8 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     sql.add_argument("--format", choices=["table", "csv", "json"], default="table", help="how rows are printed (default: table)")
     sql.set_defaults(command=_sql)
+    tables = commands.add_parser("tables", help="what each table and each column means, and questions to ask them, as Markdown")
+    tables.set_defaults(command=_tables)
     evaluate = commands.add_parser(
         "evaluate",
         parents=[with_settings],
@@ -274,6 +276,12 @@ def _sql(given: argparse.Namespace) -> None:
     from jobs.sql import answer
 
     print(answer(settings_file.load(given.settings), given.query, at=given.at, form=given.format))
+
+
+def _tables(given: argparse.Namespace) -> None:
+    from jobs.dictionary import page
+
+    print(page(), end="")
 
 
 def _evaluate(given: argparse.Namespace) -> None:

@@ -73,4 +73,55 @@ SUBSTITUTES = Table(
     checks=(("not_its_own_substitute", "item_id <> substitute_id"),),
 )
 
-DECISIONS: dict[str, Table] = {table.name: table for table in (MATCHES, DUPLICATES, PRICE_POSITIONS, SUBSTITUTES)}
+USER_KEYS = Table(
+    "user_keys",
+    "one user's pseudonym; two runs at once may give one user two, and readers take the first",
+    (
+        Column(
+            "person",
+            "string",
+            "keyed hash of the user's id; without this row nobody finds the pseudonym",
+            required=True,
+        ),
+        Column("user_id", "string", "the pseudonym: 32 random hex digits", required=True),
+        Column("created_at", "timestamp", "when it was given, UTC", required=True),
+    ),
+    key=("person",),
+)
+
+INTERACTIONS = Table(
+    "interactions",
+    "one event of one night: a person did something with a product",
+    (
+        SNAPSHOT_DATE,
+        Column("user_id", "string", "pseudonym of the person", required=True),
+        Column("item_id", "string", "the product; it need not be in the catalogue any more", required=True),
+        Column("event", "string", "what was done: one of [interactions] events of the settings", required=True),
+        Column("happened_at", "timestamp", "when, UTC", required=True),
+        Column("order_id", "string", "keyed hash of the order it belongs to; null where the feed gives none"),
+        Column("quantity", "int", "pieces", required=True),
+        Column("folded", "int", "further rows that say the same, folded into this one", required=True),
+    ),
+    key=("snapshot_date", "user_id", "item_id", "event", "happened_at", "order_id", "quantity"),
+    partition=("snapshot_date",),
+)
+
+QUARANTINED_INTERACTIONS = Table(
+    "quarantined_interactions",
+    "one rejected row of the interactions, with every reason",
+    (
+        SNAPSHOT_DATE,
+        Column("file", "string", "address of the file the row came from", required=True),
+        Column("row", "bigint", "position in the file, 1 for the first row after any header", required=True),
+        Column("user_id", "string", "pseudonym of the person, where the row gives one"),
+        Column("reasons", "array<string>", "why the row was refused: one sentence a reason, never empty", required=True),
+        Column("values", "string", "the row as JSON, without user and order; empty where its fields cannot be told apart", required=True),
+    ),
+    key=("snapshot_date", "file", "row"),
+    partition=("snapshot_date",),
+    checks=(("has_a_reason", "size(reasons) > 0"),),
+)
+
+DECISIONS: dict[str, Table] = {
+    table.name: table for table in (MATCHES, DUPLICATES, PRICE_POSITIONS, SUBSTITUTES, USER_KEYS, INTERACTIONS, QUARANTINED_INTERACTIONS)
+}

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from jobs import address, csv_record, header, json_array, plaintext
 from jobs.errors import ShelfmatesError, SourceError, TransientError
-from jobs.settings import Source
+from jobs.settings import AnyFeed
 
 LONGEST = 16 << 20  # characters of one value, line or JSON object: beyond it a quote or a bracket was never closed
 PARQUET_ROWS = 1000  # read at a time
@@ -60,7 +60,7 @@ class _FaultyFileError(Exception):
         self.above = above
 
 
-def files(name: str, source: Source, date: datetime.date) -> list[str]:
+def files(name: str, source: AnyFeed, date: datetime.date) -> list[str]:
     """Addresses of the source's files of the night, sorted. Raises SourceError if there are none, naming what there is instead."""
     with _told_as_ours(name, source):
         found = address.found(source.path, date)
@@ -69,20 +69,20 @@ def files(name: str, source: Source, date: datetime.date) -> list[str]:
     return found
 
 
-def dates(name: str, source: Source) -> list[datetime.date]:
+def dates(name: str, source: AnyFeed) -> list[datetime.date]:
     """The dates that the source has files of, sorted; none where its path holds no {date}."""
     with _told_as_ours(name, source):
         return address.dates(source.path) if address.DATE in source.path else []
 
 
 @contextmanager
-def _told_as_ours(name: str, source: Source) -> Iterator[None]:
+def _told_as_ours(name: str, source: AnyFeed) -> Iterator[None]:
     """Raises SourceError where the source's path is no address that can be read, TransientError where the storage does not answer."""
     try:
         yield
     except (pa.ArrowInvalid, PermissionError) as error:
         raise _at(
-            SourceError, name, source, f"it is no address that can be read: {address.shown(str(error))}", f"mend sources.{name}.path"
+            SourceError, name, source, f"it is no address that can be read: {address.shown(str(error))}", f"mend {source.key(name)}.path"
         ) from error
     except OSError as error:
         raise TransientError(
@@ -90,7 +90,7 @@ def _told_as_ours(name: str, source: Source) -> Iterator[None]:
         ) from error
 
 
-def _absent(name: str, source: Source, date: datetime.date) -> AbsentError:
+def _absent(name: str, source: AnyFeed, date: datetime.date) -> AbsentError:
     if address.DATE in source.path:
         dates = address.dates(source.path)
         near = sorted(sorted(dates, key=lambda other: abs(other - date))[:SHOWN])
@@ -100,35 +100,35 @@ def _absent(name: str, source: Source, date: datetime.date) -> AbsentError:
             name,
             source,
             f"there is no feed of {date}; {there}",
-            f"run the night when the feed is there, or mend sources.{name}.path",
+            f"run the night when the feed is there, or mend {source.key(name)}.path",
         )
     names = address.beside(source.path)
     near_names = difflib.get_close_matches(source.path.rpartition("/")[2], names, n=SHOWN, cutoff=0.5) or names[:SHOWN]
     listed = f"its folder holds {', '.join(near_names)}" if names else "its folder holds no file"
-    return _at(AbsentError, name, source, f"there is no such file; {listed}", f"mend sources.{name}.path")
+    return _at(AbsentError, name, source, f"there is no such file; {listed}", f"mend {source.key(name)}.path")
 
 
-def _at(kind: type[Fault], name: str, source: Source, found: str, remedy: str) -> Fault:
+def _at(kind: type[Fault], name: str, source: AnyFeed, found: str, remedy: str) -> Fault:
     return kind.at(name, address.shown(source.path), found, remedy)
 
 
-def rows(name: str, source: Source, file: str) -> Iterator[Row]:
+def rows(name: str, source: AnyFeed, file: str) -> Iterator[Row]:
     """The rows of the file at one address, read as the settings of the source called `name` say.
 
     Raises SourceError, which names source, file, row and remedy; TransientError where the storage does not answer.
     """
     number = 0
     try:
-        for values, fault in FORMATS[source.format](f"sources.{name}", source, file):
+        for values, fault in FORMATS[source.format](source.key(name), source, file):
             number += 1
             yield Row(number, values, fault)
-        if not number and source.mode == "full":  # else nothing has changed
+        if not number and not source.may_be_empty:
             raise _FaultyFileError("it holds no row", AGAIN, above=True)
     except (_FaultyFileError, header.HeaderError, plaintext.BrokenTextError, OSError, EOFError, zlib.error) as error:
-        raise _named(error, name, file, number + 1) from error
+        raise _named(error, name, source, file, number + 1) from error
 
 
-def _named(error: Exception, name: str, file: str, row: int) -> ShelfmatesError:
+def _named(error: Exception, name: str, source: AnyFeed, file: str, row: int) -> ShelfmatesError:
     """The error that tells the user which source, file and row it was."""
     file = address.shown(file)
     match error:
@@ -138,9 +138,9 @@ def _named(error: Exception, name: str, file: str, row: int) -> ShelfmatesError:
             return SourceError.at(name, file, str(error), error.remedy)
         case plaintext.BrokenTextError():
             remedy = (
-                f'set sources.{name}.encoding = "{error.encoding}" if that reads right'
+                f'set {source.key(name)}.encoding = "{error.encoding}" if that reads right'
                 if error.encoding
-                else f"mend the file, or set sources.{name}.encoding"
+                else f"mend the file, or set {source.key(name)}.encoding"
             )
             return SourceError.at(name, file, str(error), remedy, row)
         case EOFError():
@@ -150,11 +150,11 @@ def _named(error: Exception, name: str, file: str, row: int) -> ShelfmatesError:
                 name, file, f"the gzip is damaged, or none: {error}", f"{AGAIN}; if it is no gzip, take .gz off its name", row
             )
         case FileNotFoundError() | PermissionError():
-            return SourceError.at(name, file, str(error), f"mend sources.{name}.path or the rights on the file")
+            return SourceError.at(name, file, str(error), f"mend {source.key(name)}.path or the rights on the file")
     return TransientError(f"source {name!r}, file {file}, row {row}: {error}", "see that the storage answers, then run it again")
 
 
-def _texts(key: str, source: Source, file: str) -> Iterator[str]:
+def _texts(key: str, source: AnyFeed, file: str) -> Iterator[str]:
     """The file's text in pieces."""
     if not plaintext.is_encoding(source.encoding):
         raise _FaultyFileError(
@@ -167,11 +167,11 @@ def _texts(key: str, source: Source, file: str) -> Iterator[str]:
     return itertools.chain([first], texts)
 
 
-def _lines(key: str, source: Source, file: str) -> Iterator[str]:
+def _lines(key: str, source: AnyFeed, file: str) -> Iterator[str]:
     return plaintext.lines(_texts(key, source, file), LONGEST)
 
 
-def _csv(key: str, source: Source, file: str) -> Iterator[Shape]:
+def _csv(key: str, source: AnyFeed, file: str) -> Iterator[Shape]:
     records = csv_record.records(_lines(key, source, file), source.separator, source.quote, LONGEST)
     try:
         columns = header.names(key, source, next(records, []))
@@ -192,7 +192,7 @@ def _shape(names: list[str], fields: list[str]) -> Shape:
     return dict(zip(names + surplus, fields, strict=False)), f"{len(fields)} fields under a header of {len(names)}"
 
 
-def _json(key: str, source: Source, file: str) -> Iterator[Shape]:
+def _json(key: str, source: AnyFeed, file: str) -> Iterator[Shape]:
     seen: dict[str, None] = {}
     try:
         for element in json_array.elements(_texts(key, source, file), LONGEST):
@@ -209,7 +209,7 @@ def _json(key: str, source: Source, file: str) -> Iterator[Shape]:
     _check_seen(key, source, seen)
 
 
-def _jsonl(key: str, source: Source, file: str) -> Iterator[Shape]:
+def _jsonl(key: str, source: AnyFeed, file: str) -> Iterator[Shape]:
     seen: dict[str, None] = {}
     for line in _lines(key, source, file):
         if line.isspace():
@@ -229,11 +229,10 @@ def _jsonl(key: str, source: Source, file: str) -> Iterator[Shape]:
     _check_seen(key, source, seen)
 
 
-def _check_seen(key: str, source: Source, seen: dict[str, None]) -> None:
-    """Raises where no row held an id or a title; other values may be absent from a whole night, and of changes a title too."""
-    wanted = {"columns.id": source.columns.id} | ({"columns.title": source.columns.title} if source.mode == "full" else {})
+def _check_seen(key: str, source: AnyFeed, seen: dict[str, None]) -> None:
+    """Raises where no row held what some row has to hold; other values may be absent from a whole night."""
     if seen:
-        header.check(key, wanted, list(seen))
+        header.check(key, source.in_every_file, list(seen))
 
 
 def _object_shape(element: dict[str, object], seen: dict[str, None]) -> Shape:
@@ -250,7 +249,7 @@ def _object_shape(element: dict[str, object], seen: dict[str, None]) -> Shape:
     return values, None
 
 
-def _parquet(key: str, source: Source, file: str) -> Iterator[Shape]:
+def _parquet(key: str, source: AnyFeed, file: str) -> Iterator[Shape]:
     with address.open_file(file) as stored:
         try:
             opened = pq.ParquetFile(stored)
@@ -281,4 +280,4 @@ def column_texts(column: pa.Array) -> list[str | None]:
     return texts
 
 
-FORMATS: dict[str, Callable[[str, Source, str], Iterator[Shape]]] = {"csv": _csv, "json": _json, "jsonl": _jsonl, "parquet": _parquet}
+FORMATS: dict[str, Callable[[str, AnyFeed, str], Iterator[Shape]]] = {"csv": _csv, "json": _json, "jsonl": _jsonl, "parquet": _parquet}

@@ -6,7 +6,7 @@ Costs nothing to speak of. Reading the names out of a file does not belong here.
 import difflib
 
 from jobs import csv_record
-from jobs.settings import Source
+from jobs.settings import AnyFeed
 
 SEPARATORS = {",": ",", ";": ";", "\t": r"\t", "|": "|", "#": "#", ":": ":"}  # separator -> as TOML writes it
 SHOWN = 50  # names in an error
@@ -20,7 +20,7 @@ class HeaderError(ValueError):
         self.remedy = remedy
 
 
-def names(key: str, source: Source, first: list[str] | csv_record.Unsplit) -> list[str]:
+def names(key: str, source: AnyFeed, first: list[str] | csv_record.Unsplit) -> list[str]:
     """The column names in the first record of a CSV file. Raises HeaderError where they are none, or not those of the settings.
 
     `key` is the source's key in the settings: `sources.shop`.

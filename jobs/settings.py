@@ -67,14 +67,21 @@ class Deleted(_Section):
     values: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class Source(_Section):
-    """One feed: where its files are, how they are written, what its columns mean."""
+class Feed(_Section):
+    """Where the files of a feed are, and how they are written."""
 
-    path: str  # may hold {date}, and * for several files; for jdbc the URL
-    format: Literal["csv", "json", "jsonl", "parquet", "delta", "jdbc"] = "csv"
+    path: str  # may hold {date}, and * for several files
+    format: Literal["csv", "json", "jsonl", "parquet"] = "csv"
     encoding: str = "utf-8"
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(max_length=1)] = '"'  # empty: quotes are ordinary characters
+
+
+class Source(Feed):
+    """One feed of products, and what its columns mean."""
+
+    path: str  # may hold {date}, and * for several files; for jdbc the URL
+    format: Literal["csv", "json", "jsonl", "parquet", "delta", "jdbc"] = "csv"  # type: ignore[assignment]  # two more
     decimal: Literal["auto", ".", ","] = "auto"  # decimal mark of prices; auto reads 1.234,50 and 1,234.50 alike
     currency: str | None = None  # of prices that name none
     price_unit: Literal["major", "minor"] = "major"  # minor: prices are in cents
@@ -85,11 +92,26 @@ class Source(_Section):
     columns: Columns
     attributes: tuple[str, ...] = ()  # further columns to keep, as patterns: "attr_*"
 
+    @staticmethod
+    def key(name: str) -> str:
+        """Of the source in the settings."""
+        return f"sources.{name}"
+
     @property
     def needed(self) -> dict[str, str]:
         """Key below the source's own -> column that it names, of all that a file with a header has to have."""
         deleted = {"deleted.column": self.deleted.column} if self.deleted else {}
         return {f"columns.{field}": column for field, column in self.columns.mapped().items()} | deleted
+
+    @property
+    def in_every_file(self) -> dict[str, str]:
+        """As `needed`, of what some row has in a file whose rows name their own columns; of changes a title may be absent."""
+        return {"columns.id": self.columns.id} | ({"columns.title": self.columns.title} if self.mode == "full" else {})
+
+    @property
+    def may_be_empty(self) -> bool:
+        """A file without rows says that nothing has changed."""
+        return self.mode == "changes"
 
     @model_validator(mode="after")
     def _feeds_that_can_be(self) -> Self:
@@ -100,6 +122,54 @@ class Source(_Section):
         if self.deleted and self.mode == "full":
             raise ValueError("a feed of the whole catalogue leaves out what is gone: 'deleted' is for mode = \"changes\"")
         return self
+
+
+class InteractionColumns(_Section):
+    user: str
+    item: str
+    time: str  # ISO 8601, or seconds since 1970; UTC where it names no zone
+    event: str | None = None  # none: every row is a purchase
+    order: str | None = None  # of events that belong to one basket; none: those of a user on one day
+    quantity: str | None = None  # none: 1
+
+
+class Interactions(Feed):
+    """What people do with products: one row an event."""
+
+    columns: InteractionColumns
+    source: str | None = None  # whose ids `item` holds, where there are several sources; none: they are item_ids as in the tables
+    events: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=lambda: {"view": 1.0, "cart": 3.0, "purchase": 5.0}
+    )  # kinds of event, and what each weighs for a person's taste; others are quarantined
+    purchases: tuple[str, ...] = ("purchase",)  # kinds of event by which a product is had, and after which it is not recommended
+    days: Annotated[int, Field(ge=1)] = 90  # that are looked back
+    quarantine_max: Share = 0.5  # of a night's rows; above it the feed is suspect and the stage fails
+
+    @staticmethod
+    def key(name: str) -> str:
+        return name
+
+    @property
+    def needed(self) -> dict[str, str]:
+        return {f"columns.{field}": column for field, column in self.columns if column is not None}
+
+    @property
+    def in_every_file(self) -> dict[str, str]:
+        return {f"columns.{field}": getattr(self.columns, field) for field in ("user", "item", "time")}
+
+    @property
+    def may_be_empty(self) -> bool:
+        """A night without events is a quiet one."""
+        return True
+
+    @model_validator(mode="after")
+    def _purchases_are_events(self) -> Self:
+        if unknown := sorted(set(self.purchases) - set(self.events)):
+            raise ValueError(f"'purchases' names {unknown[0]!r}, which is none of the events: give it a weight in 'events'")
+        return self
+
+
+AnyFeed = Source | Interactions
 
 
 class RowRule(_Section):
@@ -258,6 +328,7 @@ class Spark(_Section):
 
 class Settings(_Section):
     sources: dict[Annotated[str, AfterValidator(_is_source_name)], Source] = Field(min_length=1)
+    interactions: Interactions | None = None
     lake: Lake = Lake()
     validate_: Validate = Field(default=Validate(), alias="validate")
     clean: Clean = Clean()
@@ -280,6 +351,18 @@ class Settings(_Section):
                 raise ValueError(f"'neighbours.block_by' asks for {field!r}: set sources.{lacking[0]}.columns.{field}")
         if across and len(self.sources) == 1:
             raise ValueError("'neighbours.across' asks for neighbours from other sources, and there is only one source")
+        return self
+
+    @model_validator(mode="after")
+    def _interactions_are_of_a_source(self) -> Self:
+        if self.interactions is not None:
+            named, several = self.interactions.source, len(self.sources) > 1
+            if named is not None and named not in self.sources:
+                raise ValueError(f"'interactions.source' is {named!r}, and there are {', '.join(self.sources)}")
+            if self.interactions.columns.event is None and self.interactions.purchases != ("purchase",):
+                raise ValueError("'interactions.purchases' names kinds of event, and no column tells them: set interactions.columns.event")
+            if named is not None and not several:
+                raise ValueError("'interactions.source' tells sources apart, and there is only one: leave it out")
         return self
 
     @model_validator(mode="after")
@@ -393,12 +476,13 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
     def at(path: str) -> str:
         return path if "://" in path or path.startswith("jdbc:") else os.path.normpath(folder / Path(path).expanduser())
 
-    embed = settings.embed
+    embed, interactions = settings.embed, settings.interactions
     return settings.model_copy(
         update={
             "lake": settings.lake.model_copy(update={"root": at(settings.lake.root)}),
             "sources": {name: source.model_copy(update={"path": at(source.path)}) for name, source in settings.sources.items()},
             "validate_": settings.validate_.model_copy(update={"docs": at(settings.validate_.docs)}),
             "embed": embed.model_copy(update={"model": at(embed.model)}) if embed.model else embed,
+            "interactions": interactions.model_copy(update={"path": at(interactions.path)}) if interactions else None,
         }
     )

@@ -17,6 +17,7 @@ from jobs.errors import ContractError, SettingsError, ToolchainError
 from jobs.settings import Settings
 from jobs.table import Table
 from jobs.tables import ITEM_VECTORS, TABLES
+from jobs.views import VIEWS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,7 +39,7 @@ def answer(settings: Settings, query: str, at: str | None = None, form: str = "t
             return "done"
         return _text(result, form)
     except duckdb.Error as error:
-        raise SettingsError(f"DuckDB says: {error}", f"tables here: {', '.join(TABLES)}") from error
+        raise SettingsError(f"DuckDB says: {error}", f"tables here: {', '.join(TABLES)}; views: {', '.join(VIEWS)}") from error
 
 
 def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
@@ -63,6 +64,10 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
     connection.create_function("floats", _floats, ["BLOB"], "FLOAT[]", type=func.ARROW)
     if ITEM_VECTORS in present:
         connection.execute("CREATE VIEW item_vectors_unpacked AS SELECT * REPLACE (floats(vector) AS vector) FROM item_vectors")
+    names = {table.name for table in present}
+    for view in VIEWS.values():
+        if names.issuperset(view.tables):
+            connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
     return connection
 
 
