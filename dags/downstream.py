@@ -1,14 +1,22 @@
 """What the neighbours are for: tables that are made of every night once it is published.
 
-    nights >> [deduplicate, position, substitute]
+    nights >> [deduplicate, position, substitute, collect >> bundle]
 
 * **nights** lists the nights to work on: every one in the events that started the run, which may be several, as after a backfill.
 * **deduplicate** finds the rows that are one product: tables `matches` and `duplicates`.
 * **position** holds every price against those of the product's neighbours: table `price_positions`.
 * **substitute** finds what can be had in place of products that are out of stock, or in no feed any more: table `substitutes`.
+* **collect** reads what people did with products on that day, under pseudonyms: table `interactions`. What is no event is in
+  `quarantined_interactions`, with its reasons.
+* **bundle** finds what is bought together, and does not stand in for each other: table `bundles`.
 
-Each task works on one night and makes tables of its own, of published tables alone: none waits for another, and one that fails leaves the
-others' tables, and its own, as they are. A table is checked before it is put in place; the checks are in `audit_results`.
+Each task works on one night and makes tables of its own, of published tables; one that fails leaves its tables, and those of the others, as
+they are. Without `[interactions]` in the settings the last two have nothing to do.
+
+**People.** Users are known by pseudonyms alone, made with a key: the password of the connection `shelfmates_users`, else
+`$SHELFMATES_USER_KEY` of the workers. With another key everybody is somebody new, so keep it; it is in no table and no log.
+
+**Checks.** A table is checked before it is put in place; what was found is in `audit_results`.
 
 **Rerun.** Clear a task at any time: it replaces what it wrote for the same night. A task is retried by itself only where a second try may
 help (another writer, a lost process).
@@ -17,18 +25,20 @@ help (another writer, a lost process).
 `airflow dags trigger downstream --conf '{"date": "2026-11-20"}'`, or without Airflow `shelfmates downstream --date 2026-11-20`. Airflow
 backfills no DAG that assets start: the events of a backfill of `catalogue` start this one.
 
-**Where things are.** The settings are those of `catalogue`, sections `[duplicates]`, `[price_positions]` and `[substitutes]`. Every stage
-leaves a row in the table `runs`.
+**Where things are.** The settings are those of `catalogue`, sections `[duplicates]`, `[price_positions]`, `[substitutes]`,
+`[interactions]` and `[bundles]`. Every stage leaves a row in the table `runs`.
 """
 
 from airflow.sdk import DAG, Param
-from shelfmates.assets import DUPLICATES, MATCHES, NEIGHBOURS, PRICE_POSITIONS, SUBSTITUTES
+from shelfmates.assets import BUNDLES, DUPLICATES, INTERACTIONS, MATCHES, NEIGHBOURS, PRICE_POSITIONS, SUBSTITUTES
 from shelfmates.events import nights
 from shelfmates.operator import DEFAULTS, SparkJobOperator
 
+USER_KEY = {"SHELFMATES_USER_KEY": "shelfmates_users"}  # variable of the program -> connection whose password it gets
+
 with DAG(
     dag_id="downstream",
-    description="Duplicates, price positions and substitutes, of every published night",
+    description="Duplicates, price positions, substitutes and bundles, of every published night",
     doc_md=__doc__,
     schedule=[NEIGHBOURS],
     catchup=False,
@@ -49,3 +59,8 @@ with DAG(
     SparkJobOperator.partial(task_id="deduplicate", stages=["deduplicate"], outlets=[MATCHES, DUPLICATES]).expand(date=published)
     SparkJobOperator.partial(task_id="position", stages=["position"], outlets=[PRICE_POSITIONS]).expand(date=published)
     SparkJobOperator.partial(task_id="substitute", stages=["substitute"], outlets=[SUBSTITUTES]).expand(date=published)
+    collecting = SparkJobOperator.partial(task_id="collect", stages=["collect"], outlets=[INTERACTIONS], secrets=USER_KEY)
+    collect = collecting.expand(date=published)
+    bundle = SparkJobOperator.partial(task_id="bundle", stages=["bundle"], outlets=[BUNDLES]).expand(date=published)
+
+    collect >> bundle

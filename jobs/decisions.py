@@ -122,6 +122,27 @@ QUARANTINED_INTERACTIONS = Table(
     checks=(("has_a_reason", "size(reasons) > 0"),),
 )
 
+BUNDLES = Table(
+    "bundles",
+    "one product that is bought together with another",
+    (
+        SNAPSHOT_DATE,
+        Column("item_id", "string", "the product", required=True),
+        Column("rank", "int", "1 for what most surely goes with it", required=True),
+        Column("other_id", "string", "the product that is bought with it", required=True),
+        Column("baskets", "bigint", "baskets that held both", required=True),
+        Column("users", "bigint", "people who bought both in one basket", required=True),
+        Column("confidence", "double", "share of the baskets with the first that held the other too", required=True),
+        Column("lift", "double", "how much oftener they are bought together than by chance", required=True),
+        Column("lift_low", "double", "the lift that is certain: the lower end of its 95 % interval", required=True),
+        Column("run_id", "string", "run that counted them", required=True),
+    ),
+    key=("snapshot_date", "item_id", "rank"),
+    partition=("snapshot_date",),
+    checks=(("not_its_own_bundle", "item_id <> other_id"),),
+)
+
 DECISIONS: dict[str, Table] = {
-    table.name: table for table in (MATCHES, DUPLICATES, PRICE_POSITIONS, SUBSTITUTES, USER_KEYS, INTERACTIONS, QUARANTINED_INTERACTIONS)
+    table.name: table
+    for table in (MATCHES, DUPLICATES, PRICE_POSITIONS, SUBSTITUTES, USER_KEYS, INTERACTIONS, QUARANTINED_INTERACTIONS, BUNDLES)
 }

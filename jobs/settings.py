@@ -288,6 +288,14 @@ class Substitutes(_Section):
     gone_days: Annotated[int, Field(ge=1)] = 14  # days for which items that are in no feed any more are given substitutes
 
 
+class Bundles(_Section):
+    n: Annotated[int, Field(ge=1, le=100)] = 5  # for an item, at most
+    baskets_min: Annotated[int, Field(ge=2)] = 5  # that held both
+    users_min: Annotated[int, Field(ge=3)] = 5  # who bought both: what fewer people did could tell who they are
+    lift_min: Annotated[float, Field(gt=1)] = 1.5  # how much oftener both were bought together than by chance, at least by what is certain
+    basket_items_max: Annotated[int, Field(ge=2)] = 50  # a basket of more is a wholesaler's: everything in it goes with everything
+
+
 SAFE_DAYS = 7  # Delta's own bound
 
 
@@ -318,6 +326,9 @@ class Maintenance(_Section):
     duplicates: Days = 400
     price_positions: Days = 400  # how a price has moved against others in a year
     substitutes: Days = 35
+    interactions: Days = 400  # the same season of the year before; [interactions] days are read
+    quarantined_interactions: Days = 35
+    bundles: Days = 35
     vacuum_days: Annotated[int, AfterValidator(_no_reader_needs)] = SAFE_DAYS  # until files that were replaced or forgotten are removed
 
 
@@ -339,6 +350,7 @@ class Settings(_Section):
     duplicates: Duplicates = Duplicates()
     price_positions: PricePositions = PricePositions()
     substitutes: Substitutes = Substitutes()
+    bundles: Bundles = Bundles()
     maintenance: Maintenance = Maintenance()
     spark: Spark = Spark()
 
@@ -363,6 +375,13 @@ class Settings(_Section):
                 raise ValueError("'interactions.purchases' names kinds of event, and no column tells them: set interactions.columns.event")
             if named is not None and not several:
                 raise ValueError("'interactions.source' tells sources apart, and there is only one: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _interactions_are_kept_as_long_as_they_are_read(self) -> Self:
+        kept = self.maintenance.interactions
+        if self.interactions is not None and kept is not None and kept < self.interactions.days:
+            raise ValueError(f"'maintenance.interactions' keeps {kept} days, and 'interactions.days' reads {self.interactions.days}")
         return self
 
     @model_validator(mode="after")

@@ -61,6 +61,9 @@ class SparkJobOperator(SparkSubmitOperator):
     interpreter on every machine is the one Airflow runs in, at the same path; where it lies elsewhere, `conf` says so
     (`spark.pyspark.python`).
 
+    `secrets` maps variables of the program to connections whose passwords they get; without the connection a worker's own variable counts.
+    In deploy mode cluster they would stand in the command: there the driver's environment has to have them.
+
     Every outlet's event gets the date, the run and the stages' figures in its extra. Raises AirflowFailException, which no retry
     follows, unless the program or its process ended in a way that may pass.
     """
@@ -69,7 +72,14 @@ class SparkJobOperator(SparkSubmitOperator):
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "options", "date", "run_id")
 
     def __init__(
-        self, *, stages: Sequence[str], options: Sequence[str] = (), date: str = NIGHT, run_id: str = "{{ run_id }}", **kwargs: Any
+        self,
+        *,
+        stages: Sequence[str],
+        options: Sequence[str] = (),
+        date: str = NIGHT,
+        run_id: str = "{{ run_id }}",
+        secrets: Mapping[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         if unknown := kwargs.keys() & _SPARK_OPTIONS:
             raise TypeError(f"{', '.join(sorted(unknown))}: expected Spark's options as `conf`; write them as spark.* properties")
@@ -81,6 +91,7 @@ class SparkJobOperator(SparkSubmitOperator):
         self.options = list(options)
         self.date = date
         self.run_id = run_id
+        self.secrets = secrets or {}
         self.settings = settings_file()
 
     def execute(self, context: "Context") -> None:
@@ -113,6 +124,7 @@ class SparkJobOperator(SparkSubmitOperator):
             name=self.name,
             application_args=[*self.stages, *options, "--date", night, "--run-id", self.run_id, "--settings", self.settings, "--figures"],
             env_vars=self.env_vars,
+            secrets=self.secrets,
             spark_binary=_spark_submit(),
         )
 

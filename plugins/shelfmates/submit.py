@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class NightHeldError(AirflowFailException):
 class SubmitHook(SparkSubmitHook):
     """`figures` holds what the program reported, by stage, once `submit` has returned; in cluster mode nothing reaches it."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, secrets: Mapping[str, str], **kwargs: Any) -> None:
         self.conf: dict[str, str] = kwargs["conf"]
         self.figures: dict[str, dict[str, float]] = {}
         self._held: list[dict[str, str]] = []
@@ -59,6 +59,8 @@ class SubmitHook(SparkSubmitHook):
         super().__init__(**kwargs)
         if self._connection["master"].startswith("local"):
             self._env_vars = _jvm_options() | (self._env_vars or {})
+        if not self._cluster_mode:  # there the variables would be part of the command, for everyone to see
+            self._env_vars = self._passwords(secrets) | (self._env_vars or {})
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Submits and waits. Raises AirflowFailException with the program's own message (NightHeldError where a person may release the
@@ -93,6 +95,14 @@ class SubmitHook(SparkSubmitHook):
             ) from None
         resolved: dict[str, Any] = super()._resolve_connection()
         return resolved
+
+    def _passwords(self, secrets: Mapping[str, str]) -> dict[str, str]:
+        """Variable -> password of its connection, of those that there are."""
+        found = {}
+        for variable, conn_id in secrets.items():
+            with contextlib.suppress(AirflowNotFoundException):
+                found[variable] = self.get_connection(conn_id).password or ""
+        return found
 
     @property
     def _cluster_mode(self) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql.types import StructType
 
-from expectations import duplicates, matches, price_positions, substitutes, suite
+from expectations import bundles, duplicates, matches, price_positions, substitutes, suite
 from jobs.decisions import DECISIONS
 from jobs.night import Night
 from tests.rows import in_order
@@ -73,12 +73,29 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any] | None]]] 
             "lowest_price_ratio": {"price_ratio": -1.0},
         },
     ),
+    "bundles": (
+        [
+            {"item_id": "a", "rank": rank, "other_id": other, "users": 9, "confidence": 0.5, "lift": 3.0, "lift_low": 2.0}
+            for rank, other in ((1, "b"), (2, "c"))
+        ],
+        {
+            "repeated_ranks": {"rank": 1},
+            "repeated_pairs": {"other_id": "b"},
+            "selves": {"other_id": "a"},
+            "highest_rank": {"rank": 6},
+            "lowest_users": {"users": 4},
+            "highest_confidence": {"confidence": 1.1},
+            "lowest_lift": {"lift_low": 0.9},
+            "uncertain": {"lift_low": 4.0},
+        },
+    ),
 }
 SUITES: dict[str, list["Expectation"]] = {
     "matches": matches.suite(),
     "duplicates": duplicates.suite(),
     "price_positions": price_positions.suite(),
     "substitutes": substitutes.suite(5),
+    "bundles": bundles.suite(5, 5),
 }
 UNBROKEN = {"duplicates": {"without_a_record", "largest_group"}}  # shown below
 
@@ -90,7 +107,8 @@ def frame(spark: "SparkSession", night: Night, name: str, rows: list[dict[str, A
 
 
 def missed(name: str, of: "DataFrame") -> set[str]:
-    measure = {"matches": matches.FIGURES, "price_positions": price_positions.FIGURES, "substitutes": substitutes.FIGURES}
+    modules = (matches, price_positions, substitutes, bundles)
+    measure = {module.TABLE: module.FIGURES for module in modules}
     figures = duplicates.figures(of) if name == "duplicates" else suite.measured(of, measure[name])
     return {result.check.removeprefix(f"{name}: ") for result in suite.verdict(name, SUITES[name], figures) if not result.passed}
 
