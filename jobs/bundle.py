@@ -35,7 +35,13 @@ def together(bought: DataFrame, largest: int) -> DataFrame:
     other = sized.select("basket", F.col("item_id").alias("other_id"))
     pairs = sized.join(other, "basket").where("item_id < other_id").groupBy("item_id", "other_id")
     counted = pairs.agg(F.count("*").alias("baskets"), F.count_distinct("user_id").alias("users"))
-    return counted.unionByName(counted.withColumnsRenamed({"item_id": "other_id", "other_id": "item_id"}))
+    return counted.unionByName(turned(counted))
+
+
+def turned(pairs: DataFrame) -> DataFrame:
+    """The pairs from the other one's side."""
+    names = {"item_id": "other_id", "other_id": "item_id"}
+    return pairs.select(*(F.col(names.get(name, name)).alias(name) for name in pairs.columns))
 
 
 def chosen(pairs: DataFrame, bought: DataFrame, neighbours: DataFrame, items: DataFrame, settings: Settings) -> DataFrame:
@@ -45,7 +51,7 @@ def chosen(pairs: DataFrame, bought: DataFrame, neighbours: DataFrame, items: Da
     alike = neighbours.where(F.col("similarity") >= settings.substitutes.similarity_min).select(
         "item_id", F.col("neighbour_id").alias("other_id")
     )
-    either = alike.unionByName(alike.withColumnsRenamed({"item_id": "other_id", "other_id": "item_id"})).distinct()
+    either = alike.unionByName(turned(alike)).distinct()
     sold = items.where("in_stock IS NOT FALSE").select("item_id")
     found = (
         pairs.where((F.col("baskets") >= how.baskets_min) & (F.col("users") >= how.users_min))

@@ -13,7 +13,7 @@ from jobs import settings as settings_file
 from jobs.errors import SettingsError, ShelfmatesError
 from jobs.keyboard import heeded
 from jobs.night import Night, Release
-from jobs.stages import DOWNSTREAM, MAINTENANCE, STAGES
+from jobs.stages import DOWNSTREAM, ERASURE, MAINTENANCE, STAGES
 
 EPILOG = f"""\
 stages, in the order of a night; each can be run alone, or several in a row in one Spark session:
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     dated.add_argument("--run-id", metavar="ID", help="name of the run (default: manual__DATE); the stages of one run share it")
     dated.add_argument("--figures", action="store_true", help="end with one line of JSON that carries every figure, for a scheduler")
     _add_stages(commands, dated)
-    _add_maintenance(commands, dated)
+    _add_maintenance(commands, dated, with_settings)
     _add_reading(commands, with_settings)
     _add_serving(commands, with_settings)
     _add_tools(commands, with_settings)
@@ -119,7 +119,9 @@ def _add_each(
         one.set_defaults(command=command, stages=[stage])
 
 
-def _add_maintenance(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", dated: argparse.ArgumentParser) -> None:
+def _add_maintenance(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", dated: argparse.ArgumentParser, with_settings: argparse.ArgumentParser
+) -> None:
     maintain = commands.add_parser(
         MAINTENANCE,
         parents=[dated],
@@ -135,7 +137,21 @@ def _add_maintenance(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         metavar="YYYY-MM-DD",
         help="the day it is done as of: the age of a night is counted back from it",
     )
+    maintain.add_argument(
+        "--erase",
+        action="store_true",
+        help="then remove for good what people did who are forgotten: these tables' older versions cannot be read any more",
+    )
     maintain.set_defaults(command=_maintain)
+    forget = commands.add_parser(
+        "forget",
+        parents=[with_settings],
+        help="cut users off from all that they did: their pseudonyms are found no more",
+        description="Destroys the keys of users' pseudonyms, at once and in every version of the table user_keys. What they did is "
+        "nobody's from then on; `maintain --erase` removes it. Needs the key that users' ids are hashed with ($SHELFMATES_USER_KEY).",
+    )
+    forget.add_argument("users", nargs="*", metavar="USER", help="ids as in the interactions (default: one a line from standard input)")
+    forget.set_defaults(command=_forget)
 
 
 def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", with_settings: argparse.ArgumentParser) -> None:
@@ -262,7 +278,15 @@ def _maintain(given: argparse.Namespace) -> None:
     from jobs.shift import work
 
     night = Night(given.date, given.run_id or f"manual__{given.date}")
-    work(settings_file.load(given.settings), night, [MAINTENANCE], say_figures=given.figures)
+    stages = [MAINTENANCE, ERASURE] if given.erase else [MAINTENANCE]
+    work(settings_file.load(given.settings), night, stages, say_figures=given.figures)
+
+
+def _forget(given: argparse.Namespace) -> None:
+    from jobs.forget import forget
+
+    users = given.users or [line.strip() for line in sys.stdin if line.strip()]
+    print(forget(settings_file.load(given.settings), users))
 
 
 def _user() -> str:

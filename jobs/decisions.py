@@ -2,6 +2,9 @@
 
 from jobs.table import SNAPSHOT_DATE, Column, Table
 
+# of tables that hold people's pseudonyms: else the log would keep some of them, as the least and greatest values of files
+_NO_STATISTICS = (("delta.dataSkippingNumIndexedCols", "0"),)
+
 MATCHES = Table(
     "matches",
     "one pair of products that may be one",
@@ -87,6 +90,7 @@ USER_KEYS = Table(
         Column("created_at", "timestamp", "when it was given, UTC", required=True),
     ),
     key=("person",),
+    properties=_NO_STATISTICS,
 )
 
 INTERACTIONS = Table(
@@ -104,6 +108,7 @@ INTERACTIONS = Table(
     ),
     key=("snapshot_date", "user_id", "item_id", "event", "happened_at", "order_id", "quantity"),
     partition=("snapshot_date",),
+    properties=_NO_STATISTICS,
 )
 
 QUARANTINED_INTERACTIONS = Table(
@@ -120,6 +125,7 @@ QUARANTINED_INTERACTIONS = Table(
     key=("snapshot_date", "file", "row"),
     partition=("snapshot_date",),
     checks=(("has_a_reason", "size(reasons) > 0"),),
+    properties=_NO_STATISTICS,
 )
 
 BUNDLES = Table(
@@ -146,3 +152,4 @@ DECISIONS: dict[str, Table] = {
     table.name: table
     for table in (MATCHES, DUPLICATES, PRICE_POSITIONS, SUBSTITUTES, USER_KEYS, INTERACTIONS, QUARANTINED_INTERACTIONS, BUNDLES)
 }
+OF_PEOPLE = (INTERACTIONS, QUARANTINED_INTERACTIONS)  # tables with a user_id, beside the keys themselves

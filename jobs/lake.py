@@ -230,6 +230,27 @@ class Lake:
         DeltaTable.forPath(self.spark, self.path(table)).vacuum(24 * days)
         return max(0, before - self._stored(table)[0])  # a night at work may have written meanwhile
 
+    def purge(self, table: Table, key: str, gone: DataFrame, night: Night) -> int:
+        """Deletes the rows whose key is among those of `gone`, each there once, and every file of the table that was not written since: no
+        version before this one can be read any more. Returns how many rows it were.
+
+        A writer that began before has files of its own among them: the change of the table's properties makes its commit a ConflictError.
+        Files of one that begins meanwhile are younger, and stay.
+        """
+        stored = DeltaTable.forPath(self.spark, self.path(table))
+        with self._noted(night), self._commit(table):
+            merge = stored.alias("stored").merge(gone.select(key).alias("gone"), f"stored.{key} = gone.{key}").whenMatchedDelete()
+            deleted = int(merge.execute().collect()[0]["num_deleted_rows"])
+            marked = time.time()
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ('shelfmates.purged' = '{marked:.0f}')")
+        checked = "spark.databricks.delta.retentionDurationCheck.enabled"  # Delta's own guard of writers and readers at work
+        self.spark.conf.set(checked, "false")
+        try:
+            stored.vacuum((time.time() - marked) / 3600)
+        finally:
+            self.spark.conf.unset(checked)
+        return deleted
+
     def _stored(self, table: Table) -> tuple[int, int]:
         """Bytes and files in the table's folder, its log apart."""
         (storage, whole), (_, log) = (self._folder(path) for path in (self.path(table), f"{self.path(table)}/_delta_log"))

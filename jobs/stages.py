@@ -23,4 +23,5 @@ DOWNSTREAM = {
 }
 
 MAINTENANCE = "maintain"
-OF_NO_NIGHT = {MAINTENANCE, *DOWNSTREAM}  # they change nothing of a night's own: nobody claims it for them
+ERASURE = "erase"  # a second half of maintenance, on request
+OF_NO_NIGHT = {MAINTENANCE, ERASURE, *DOWNSTREAM}  # they change nothing of a night's own: nobody claims it for them
