@@ -1,6 +1,6 @@
 """What the neighbours are for: tables that are made of every night once it is published.
 
-    nights >> [deduplicate, position, substitute, collect >> bundle]
+    nights >> [deduplicate, position, substitute, collect >> [recommend, bundle]]
 
 * **nights** lists the nights to work on: every one in the events that started the run, which may be several, as after a backfill.
 * **deduplicate** finds the rows that are one product: tables `matches` and `duplicates`.
@@ -8,10 +8,11 @@
 * **substitute** finds what can be had in place of products that are out of stock, or in no feed any more: table `substitutes`.
 * **collect** reads what people did with products on that day, under pseudonyms: table `interactions`. What is no event is in
   `quarantined_interactions`, with its reasons.
+* **recommend** finds for everyone who did something of late what is likely to please, new products too: table `recommendations`.
 * **bundle** finds what is bought together, and does not stand in for each other: table `bundles`.
 
 Each task works on one night and makes tables of its own, of published tables; one that fails leaves its tables, and those of the others, as
-they are. Without `[interactions]` in the settings the last two have nothing to do.
+they are. Without `[interactions]` in the settings the last three have nothing to do.
 
 **People.** Users are known by pseudonyms alone, made with a key: the password of the connection `shelfmates_users`, else
 `$SHELFMATES_USER_KEY` of the workers. With another key everybody is somebody new, so keep it; it is in no table and no log.
@@ -26,11 +27,11 @@ help (another writer, a lost process).
 backfills no DAG that assets start: the events of a backfill of `catalogue` start this one.
 
 **Where things are.** The settings are those of `catalogue`, sections `[duplicates]`, `[price_positions]`, `[substitutes]`,
-`[interactions]` and `[bundles]`. Every stage leaves a row in the table `runs`.
+`[interactions]`, `[recommendations]` and `[bundles]`. Every stage leaves a row in the table `runs`.
 """
 
 from airflow.sdk import DAG, Param
-from shelfmates.assets import BUNDLES, DUPLICATES, INTERACTIONS, MATCHES, NEIGHBOURS, PRICE_POSITIONS, SUBSTITUTES
+from shelfmates.assets import BUNDLES, DUPLICATES, INTERACTIONS, MATCHES, NEIGHBOURS, PRICE_POSITIONS, RECOMMENDATIONS, SUBSTITUTES
 from shelfmates.events import nights
 from shelfmates.operator import DEFAULTS, SparkJobOperator
 
@@ -38,7 +39,7 @@ USER_KEY = {"SHELFMATES_USER_KEY": "shelfmates_users"}  # variable of the progra
 
 with DAG(
     dag_id="downstream",
-    description="Duplicates, price positions, substitutes and bundles, of every published night",
+    description="Duplicates, price positions, substitutes, recommendations and bundles, of every published night",
     doc_md=__doc__,
     schedule=[NEIGHBOURS],
     catchup=False,
@@ -61,6 +62,7 @@ with DAG(
     SparkJobOperator.partial(task_id="substitute", stages=["substitute"], outlets=[SUBSTITUTES]).expand(date=published)
     collecting = SparkJobOperator.partial(task_id="collect", stages=["collect"], outlets=[INTERACTIONS], secrets=USER_KEY)
     collect = collecting.expand(date=published)
+    recommend = SparkJobOperator.partial(task_id="recommend", stages=["recommend"], outlets=[RECOMMENDATIONS]).expand(date=published)
     bundle = SparkJobOperator.partial(task_id="bundle", stages=["bundle"], outlets=[BUNDLES]).expand(date=published)
 
-    collect >> bundle
+    collect >> [recommend, bundle]

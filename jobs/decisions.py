@@ -148,8 +148,37 @@ BUNDLES = Table(
     checks=(("not_its_own_bundle", "item_id <> other_id"),),
 )
 
+RECOMMENDATIONS = Table(
+    "recommendations",
+    "one product for one person",
+    (
+        SNAPSHOT_DATE,
+        Column("user_id", "string", "pseudonym of the person; `anyone` of those of whom nothing is known", required=True),
+        Column("rank", "int", "1 for the best", required=True),
+        Column("item_id", "string", "the product", required=True),
+        Column("score", "double", "how likely it is to please; 0 of what is only popular", required=True),
+        Column("reason", "string", "history: of what the person did; popular: of what everybody does", required=True),
+        Column("because_id", "string", "the product of the person's own that told most; null of what is only popular"),
+        Column("run_id", "string", "run that recommended it", required=True),
+    ),
+    key=("snapshot_date", "user_id", "rank"),
+    partition=("snapshot_date",),
+    properties=_NO_STATISTICS,
+)
+
 DECISIONS: dict[str, Table] = {
     table.name: table
-    for table in (MATCHES, DUPLICATES, PRICE_POSITIONS, SUBSTITUTES, USER_KEYS, INTERACTIONS, QUARANTINED_INTERACTIONS, BUNDLES)
+    for table in (
+        MATCHES,
+        DUPLICATES,
+        PRICE_POSITIONS,
+        SUBSTITUTES,
+        USER_KEYS,
+        INTERACTIONS,
+        QUARANTINED_INTERACTIONS,
+        RECOMMENDATIONS,
+        BUNDLES,
+    )
 }
-OF_PEOPLE = (INTERACTIONS, QUARANTINED_INTERACTIONS)  # tables with a user_id, beside the keys themselves
+OF_PEOPLE = (INTERACTIONS, QUARANTINED_INTERACTIONS, RECOMMENDATIONS)  # tables with a user_id, beside the keys themselves
+ANYONE = "anyone"  # user_id of the recommendations for those of whom nothing is known; a pseudonym has 32 digits

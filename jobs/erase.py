@@ -5,8 +5,9 @@ Not part of every maintenance for that reason.
 """
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
-from jobs.decisions import OF_PEOPLE, USER_KEYS
+from jobs.decisions import ANYONE, OF_PEOPLE, USER_KEYS
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings
@@ -18,7 +19,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     known, present = lake.read(USER_KEYS), [table for table in OF_PEOPLE if lake.exists(table)]
     removed = {}
     for table in present:
-        nobodys = lake.read(table).where("user_id IS NOT NULL").select("user_id").distinct().join(known, "user_id", "left_anti")
+        nobodys = lake.read(table).where(F.col("user_id") != ANYONE).select("user_id").distinct().join(known, "user_id", "left_anti")
         removed[table.name] = lake.purge(table, "user_id", nobodys, night)
     told = ", ".join(f"{count:,} of {name}" for name, count in removed.items())
     return Counts(0, sum(removed.values()), "rows", note=f"{told}; their older versions cannot be read any more")

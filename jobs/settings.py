@@ -139,7 +139,7 @@ class Interactions(Feed):
     columns: InteractionColumns
     source: str | None = None  # whose ids `item` holds, where there are several sources; none: they are item_ids as in the tables
     events: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=lambda: {"view": 1.0, "cart": 3.0, "purchase": 5.0}
+        default_factory=lambda: {"view": 0.3, "cart": 0.7, "purchase": 1.0}
     )  # kinds of event, and what each weighs for a person's taste; others are quarantined
     purchases: tuple[str, ...] = ("purchase",)  # kinds of event by which a product is had, and after which it is not recommended
     days: Annotated[int, Field(ge=1)] = 90  # that are looked back
@@ -288,6 +288,12 @@ class Substitutes(_Section):
     gone_days: Annotated[int, Field(ge=1)] = 14  # days for which items that are in no feed any more are given substitutes
 
 
+class Recommendations(_Section):
+    n: Annotated[int, Field(ge=1, le=1000)] = 10  # for a person, at most
+    half_life: Annotated[float, Field(gt=0)] = 30.0  # days, after which an event counts half
+    balance: Annotated[float, Field(gt=0, le=1)] = 0.9  # 1: the best as they are; less: products of one list are less alike
+
+
 class Bundles(_Section):
     n: Annotated[int, Field(ge=1, le=100)] = 5  # for an item, at most
     baskets_min: Annotated[int, Field(ge=2)] = 5  # that held both
@@ -328,6 +334,7 @@ class Maintenance(_Section):
     substitutes: Days = 35
     interactions: Days = 400  # the same season of the year before; [interactions] days are read
     quarantined_interactions: Days = 35
+    recommendations: Days = 14
     bundles: Days = 35
     vacuum_days: Annotated[int, AfterValidator(_no_reader_needs)] = SAFE_DAYS  # until files that were replaced or forgotten are removed
 
@@ -350,6 +357,7 @@ class Settings(_Section):
     duplicates: Duplicates = Duplicates()
     price_positions: PricePositions = PricePositions()
     substitutes: Substitutes = Substitutes()
+    recommendations: Recommendations = Recommendations()
     bundles: Bundles = Bundles()
     maintenance: Maintenance = Maintenance()
     spark: Spark = Spark()

@@ -19,6 +19,7 @@ DOWNSTREAM = {
     "deduplicate": "find the rows that are one product, and which of them is to stay",
     "position": "hold every price against those of the neighbours, and name the likely cause where it is far off",
     "substitute": "find what can be had in place of products that are out of stock, or in no feed any more",
+    "recommend": "find for everyone who did something of late what is likely to please, new products too",
     "bundle": "find what is bought together, and is no substitute for each other",
 }
 

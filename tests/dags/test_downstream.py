@@ -15,6 +15,7 @@ OUTLETS = {
     "position": ["price_positions"],
     "substitute": ["substitutes"],
     "collect": ["interactions"],
+    "recommend": ["recommendations"],
     "bundle": ["bundles"],
 }
 
@@ -30,7 +31,7 @@ def nights(date: str | None = None, *extras: dict[str, Any] | None) -> list[str]
 def test_flow(dags: dict[str, "DAG"]) -> None:
     downstream = dags["downstream"]
     after = {task.task_id: task.downstream_task_ids for task in downstream.tasks}
-    assert after == {"nights": set(OUTLETS), "collect": {"bundle"}} | {stage: set() for stage in OUTLETS if stage != "collect"}
+    assert after == {"nights": set(OUTLETS), "collect": {"recommend", "bundle"}} | {stage: set() for stage in OUTLETS if stage != "collect"}
     made = {task.task_id: task for task in downstream.tasks if task.task_id != "nights"}
     assert {name: task.partial_kwargs["stages"] for name, task in made.items()} == {stage: [stage] for stage in OUTLETS}
     assert {name: [asset.name for asset in task.outlets] for name, task in made.items()} == OUTLETS

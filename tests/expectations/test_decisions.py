@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql.types import StructType
 
-from expectations import bundles, duplicates, matches, price_positions, substitutes, suite
+from expectations import bundles, duplicates, matches, price_positions, recommendations, substitutes, suite
 from jobs.decisions import DECISIONS
 from jobs.night import Night
 from tests.rows import in_order
@@ -73,6 +73,19 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any] | None]]] 
             "lowest_price_ratio": {"price_ratio": -1.0},
         },
     ),
+    "recommendations": (
+        [
+            {"user_id": "u", "rank": rank, "item_id": item, "score": 0.5, "reason": "history", "because_id": "c"}
+            for rank, item in ((1, "a"), (2, "b"))
+        ],
+        {
+            "repeated_ranks": {"rank": 1},
+            "repeated_items": {"item_id": "a"},
+            "lowest_rank": {"rank": 0},
+            "highest_rank": {"rank": 11},
+            "unexplained": {"because_id": None},
+        },
+    ),
     "bundles": (
         [
             {"item_id": "a", "rank": rank, "other_id": other, "users": 9, "confidence": 0.5, "lift": 3.0, "lift_low": 2.0}
@@ -95,9 +108,10 @@ SUITES: dict[str, list["Expectation"]] = {
     "duplicates": duplicates.suite(),
     "price_positions": price_positions.suite(),
     "substitutes": substitutes.suite(5),
+    "recommendations": recommendations.suite(10),
     "bundles": bundles.suite(5, 5),
 }
-UNBROKEN = {"duplicates": {"without_a_record", "largest_group"}}  # shown below
+UNBROKEN = {"duplicates": {"without_a_record", "largest_group"}, "recommendations": {"popular_share"}}  # shown below
 
 
 def frame(spark: "SparkSession", night: Night, name: str, rows: list[dict[str, Any]]) -> "DataFrame":
@@ -107,7 +121,7 @@ def frame(spark: "SparkSession", night: Night, name: str, rows: list[dict[str, A
 
 
 def missed(name: str, of: "DataFrame") -> set[str]:
-    modules = (matches, price_positions, substitutes, bundles)
+    modules = (matches, price_positions, substitutes, recommendations, bundles)
     measure = {module.TABLE: module.FIGURES for module in modules}
     figures = duplicates.figures(of) if name == "duplicates" else suite.measured(of, measure[name])
     return {result.check.removeprefix(f"{name}: ") for result in suite.verdict(name, SUITES[name], figures) if not result.passed}
@@ -123,6 +137,11 @@ def test_suite(name: str, spark: "SparkSession", night: Night) -> None:
         assert figure in missed(name, frame(spark, night, name, rows)), figure
     named = {expectation.column for expectation in SUITES[name]}  # type: ignore[attr-defined]
     assert named == set(broken) | UNBROKEN.get(name, set())
+
+
+def test_recommendations_of_what_is_only_popular(spark: "SparkSession", night: Night) -> None:
+    rows = [row | {"reason": "popular", "because_id": None} for row in CASES["recommendations"][0]]
+    assert missed("recommendations", frame(spark, night, "recommendations", rows)) == {"popular_share"}
 
 
 def test_large_groups_and_groups_without_a_record(spark: "SparkSession", night: Night) -> None:

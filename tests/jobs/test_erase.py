@@ -87,9 +87,9 @@ def test_a_writer_that_began_before_has_to_begin_again(filled: Lake, night: Nigh
     rows = filled.frame(INTERACTIONS, [(night.date, BOB, "c", "view", AT, None, 1, 0)])
     other = Thread(target=purge)
     other.start()
+    slow = rows.withColumn("item_id", F.udf(lambda value: while_another_purges(value), "string")("item_id"))
     with pytest.raises(ConflictError):
-        slow = F.udf(lambda value: while_another_purges(value), "string")
-        filled.replace(INTERACTIONS, rows.withColumn("item_id", slow("item_id")), night, empty=True)
+        filled.replace(INTERACTIONS, slow, night, empty=True)
     other.join()
     assert filled.read(INTERACTIONS, night).count() == 2
 
