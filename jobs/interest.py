@@ -53,6 +53,11 @@ def interests(
     return Interests(bounds, items[first].astype(np.int32), values[first])
 
 
+def exposure(days: npt.NDArray[np.floating], half_life: float = HALF_LIFE) -> npt.NDArray[np.float64]:
+    """(n,) what events of so many days weigh, as a share of those of all time, were there as many every day. Of an hour at least."""
+    return np.asarray(1 - np.exp2(-np.maximum(days.astype(np.float64), 1 / 24) / half_life), dtype=np.float64)
+
+
 def by_item(of: Interests, count: int) -> Interests:
     """The same the other way round: for each of `count` items the users that care for it."""
     users = np.repeat(np.arange(len(of), dtype=np.int32), np.diff(of.bounds))

@@ -28,12 +28,17 @@ def _sunk(scores, ids, count, score, who):  # type: ignore[no-untyped-def]
     return min(count + 1, len(scores))
 
 
-@njit(void(_ROWS, _ROWS, _ROWS, float64[::1], float64, int64, int64, float32[::1], int32[:, ::1], float32[:, ::1]), nogil=True, cache=True)
-def cosines(users, items, links, evidence, prior, start, stop, known, others, found):  # type: ignore[no-untyped-def]
-    """Cosines of how users care for items: known (links,) of the linked pairs; others, found (n, k) of the best pairs beside them, each
-    times what the rarer of the two is worth beside the prior.
+@njit(
+    void(_ROWS, _ROWS, _ROWS, float64[::1], float64[::1], float64, int64, int64, float32[::1], int32[:, ::1], float32[:, ::1]),
+    nogil=True,
+    cache=True,
+)
+def together(users, items, links, evidence, lengths, doubt, start, stop, known, others, found):  # type: ignore[no-untyped-def]
+    """How much items are cared for by the same users: known (links,) of the linked pairs; others, found (n, k) of the best pairs beside
+    them, as a share of what their lengths allow, at most 1, times what the item of less evidence is worth beside the doubt.
 
-    users: items of each user; items: users of each item, both of the same values; evidence (n,): squared lengths of the items' vectors.
+    users: items of each user; items: users of each item, both of the same values; evidence, lengths (n,) of items, the lengths above 0
+    where there is evidence.
     """
     n = len(evidence)
     sums, met, linked = np.zeros(n), np.empty(n, np.int32), np.zeros(n, np.bool_)
@@ -51,13 +56,12 @@ def cosines(users, items, links, evidence, prior, start, stop, known, others, fo
         for place in range(links[0][item], links[0][item + 1]):
             other = links[1][place]
             linked[other] = True
-            both = evidence[item] * evidence[other]
-            known[place] = sums[other] / np.sqrt(both) if both > 0 else 0
+            known[place] = sums[other]
         for place in range(count):
             other = met[place]
             if other != item and not linked[other]:
                 rarer = min(evidence[item], evidence[other])
-                value = sums[other] / np.sqrt(evidence[item] * evidence[other]) * rarer / (rarer + prior)
+                value = min(1, sums[other] / (lengths[item] * lengths[other])) * rarer / (rarer + doubt)
                 kept = _sunk(best, others[item], kept, value, other)
             sums[other] = 0
         for place in range(links[0][item], links[0][item + 1]):

@@ -9,6 +9,7 @@ A taste is a function of (seed, user), a visit of (seed, user, day, number): the
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 from typing import Literal
 
@@ -25,6 +26,7 @@ NEW = 0.2  # looks for what has been listed in the last NEW_DAYS, where there is
 NEW_DAYS = 7
 FAITHFUL = 0.2  # looks at a family that he likes
 BRANDED = 0.6  # looks at a brand that he likes; the others go to the kind
+TRIES = 4  # what is gone is passed by for something else
 LOOKS = 5  # at most, from 1, each as often
 COMPARED = 0.25  # looks at what has a substitute
 CARTED = 0.35
@@ -129,9 +131,8 @@ def _looks(chance: Random, by: Taste, shelves: Shelves, day: Day) -> Iterator[in
     weighed = [liking for place, liking in enumerate(by.likings) for _ in range(KINDS - place)]
     liking = pick(chance, weighed)
     for _ in range(1 + int(chance.random() * LOOKS)):
-        ordinal = _wanted(chance, liking, shelves, day)
-        if ordinal is not None and ordinal not in day.gone:
-            yield ordinal
+        wanted = (_wanted(chance, liking, shelves, day) for _ in range(TRIES))
+        yield from islice((ordinal for ordinal in wanted if ordinal is not None and ordinal not in day.gone), 1)
 
 
 def _wanted(chance: Random, liking: Liking, shelves: Shelves, day: Day) -> int | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jobs.interest import by_item, interests, weights_of
+from jobs.interest import by_item, exposure, interests, weights_of
 
 
 def of(*numbers: float, kind: type = np.float32) -> np.ndarray:
@@ -36,3 +36,7 @@ def test_kinds_have_weights() -> None:
 def test_impossible_events_are_refused(users: int, ages: float, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         interests(of(users, kind=np.int32), of(0, kind=np.int32), of(1), of(ages), count=1)
+
+
+def test_exposure_is_a_half_after_a_half_life_and_never_nothing() -> None:
+    assert exposure(of(10, 20, 0), half_life=10).tolist() == pytest.approx([0.5, 0.75, 1 - 2 ** (-1 / 240)])
