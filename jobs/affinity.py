@@ -34,6 +34,7 @@ DOUBT = 5.0  # purchases of which an item that is not linked counts half
 BESIDE = 50  # others of an item beside the linked ones: those that are best by what people did
 LONGEST = 1000  # items of a user that are paired: beyond, it is a reseller or a robot, and the work grows with the square
 BINS = 20  # of linked pairs, by similarity, each with as much to be expected by popularity alone
+FRESH = 0.25  # of the longest exposure: what has been there for less is compared with its like
 ITEMS_AT_ONCE = 2048  # of one thread's turn
 
 
@@ -91,12 +92,15 @@ def promised(similarities: Values, together: Values, room: Numbers, popularity: 
 
 
 def _popularity(evidence: Numbers, exposure: Numbers) -> Numbers:
-    """(n,) the evidence there would be with all time, above 0: that of the mean item counts as one purchase more, and is all there is of a
-    new one."""
+    """(n,) the evidence there would be with all time, above 0. What the mean item of its age has counts as one purchase more, and is all
+    that is known of one that nobody had the time to care for: what is new draws people by being new."""
     if not evidence.any():
         return np.ones(len(evidence))
-    found: Numbers = (evidence + 1) / (exposure + exposure.sum() / evidence.sum())
-    return found
+    usual = np.full(len(evidence), evidence.sum() / exposure.sum())
+    fresh = exposure < FRESH * exposure.max()
+    if evidence[fresh].sum() >= BINS:
+        usual[fresh] = evidence[fresh].sum() / exposure[fresh].sum()
+    return (evidence + 1) / (exposure + 1 / usual)
 
 
 def _without_the_longest(of: Interests) -> Interests:

@@ -9,7 +9,8 @@ grow with the catalogue, shoppers apart; about 15,000 rows/s on one core. What l
     truth/changes-<date>.csv    from the second night on: what differs from the night before, dirt apart
     truth/matches.csv           the market's product and the same one at the shop, as of the last night
 
-With shoppers, also what they do at the shop, what they like, and what goes together: see `traffic`.
+With shoppers, also what they do at the shop, what they like, and what goes together (see `traffic`), and in the last column of each feed
+what is in stock (see `stock`).
 
 Ids in the truth are the lake's item_ids. What products exist stands in `assortment`, how sources list them in `offer`, dirt in `dirt`.
 """
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from jobs import stock
 from jobs.chance import MILLION, spread
 from jobs.csv_table import Write, table
 from jobs.dialect import DIALECTS, MARKET, SHOP, Dialect
@@ -79,6 +81,7 @@ class _Catalogue:
     seed: int
     dirt: int
     change: int
+    stocked: bool  # feeds tell what is in stock
 
     def ordinals(self, dialect: Dialect, night: int) -> Sequence[int]:
         """Every product the source has listed by that night. The market lists the newest first, so places tell nothing about matches."""
@@ -90,6 +93,13 @@ class _Catalogue:
 
     def item_id(self, dialect: Dialect, ordinal: int) -> str:
         return f"{dialect.source}:{own_id(dialect, self.seed, ordinal)}"
+
+    def header(self, dialect: Dialect) -> tuple[str, ...]:
+        return (*dialect.columns.values(), *([stock.COLUMNS[dialect.source]] if self.stocked else ()))
+
+    def stock(self, dialect: Dialect, ordinal: int, night: int) -> tuple[str, ...]:
+        """What stands in the last column, if the feeds have it."""
+        return (stock.written(dialect, self.seed, ordinal, night),) if self.stocked else ()
 
     def dirt_rank(self, dialect: Dialect, ordinal: int) -> int | None:
         """Which of the source's dirty products this one is, or None for most. Dirt sticks to a product from night to night."""
@@ -124,7 +134,7 @@ def generate(
     """
     events = users * EVENTS_EACH if events is None else events
     _check(items, nights, start, dirt, change, users, events)
-    catalogue = _Catalogue(items, seed, round(dirt * MILLION), round(change * MILLION))
+    catalogue = _Catalogue(items, seed, round(dirt * MILLION), round(change * MILLION), stocked=users > 0)
     settings, example = folder / "shelfmates.toml", Path(__file__).with_name("example.toml")
     try:
         if settings.exists() and settings.read_bytes() != example.read_bytes():
@@ -181,7 +191,7 @@ def _write_night(folder: Path, catalogue: _Catalogue, night: int, day: date) -> 
 def _write_feed(path: Path, catalogue: _Catalogue, dialect: Dialect, night: int, tell: Write) -> tuple[int, dict[str, int]]:
     """Writes one file and tells what is dirty in it. Returns how many rows it has and how many products of every kind of dirt."""
     row, dirty = 0, Counter[str]()
-    with table(path, dialect.columns.values(), dialect.encoding, dialect.separator, dialect.newline) as write:
+    with table(path, catalogue.header(dialect), dialect.encoding, dialect.separator, dialect.newline) as write:
         for ordinal in _announced(catalogue.ordinals(dialect, night), f"{path.parent.name} {dialect.source}"):
             now = catalogue.life(dialect, ordinal, night)
             if now is None or now.event == "deleted":
@@ -190,13 +200,14 @@ def _write_feed(path: Path, catalogue: _Catalogue, dialect: Dialect, night: int,
             rank = catalogue.dirt_rank(dialect, ordinal)
             if rank is None:
                 row += 1
-                write(sound.values())
+                write((*sound.values(), *catalogue.stock(dialect, ordinal, night)))
                 continue
             soil = soiled(sound, dialect, catalogue.seed, rank)
             dirty[soil.kind.name] += 1
             for copy, values in enumerate(soil.rows):
                 row += 1
-                write(values.values())
+                is_cut = len(values) < len(sound)
+                write(values.values() if is_cut else (*values.values(), *catalogue.stock(dialect, ordinal, night)))
                 if copy or soil.kind.expected != "folded":
                     tell((dialect.source, str(row), catalogue.item_id(dialect, ordinal), *_truth(soil.kind, sound, dialect)))
     return row, dict(dirty)

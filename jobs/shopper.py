@@ -1,8 +1,9 @@
 """Who shops at the generated shop, what he likes, and what he does there on a day.
 
 A shopper likes a few kinds of product of two departments, of each a few brands and families. A visit is about one kind: some products are
-looked at, some of these put into the basket, and of these some bought. Now and then two products that do for one another are compared; with
-half of a bundle the other half is often bought. New products are looked for by those who like their kind, from their first day on.
+looked at, some of these put into the basket, and of these some bought. Now and then two products that do for one another are compared, and
+of what is out of stock a substitute is taken, if there is one; with half of a bundle the other half is often bought. New products are looked
+for by those who like their kind, from their first day on.
 
 A taste is a function of (seed, user), a visit of (seed, user, day, number): the same in every process, however many others there are.
 """
@@ -52,12 +53,14 @@ class Taste:
 
 @dataclass(frozen=True)
 class Day:
-    """How many products the shop has ever listed, how many NEW_DAYS before, those gone, and the second of each bundle's first."""
+    """How many products the shop has ever listed, how many NEW_DAYS before, those gone, the second of each bundle's first, and
+    what is out of stock."""
 
     listed: int
     listed_before: int
     gone: frozenset[int]
     bundles: dict[int, int]
+    is_out: Callable[[int], bool] = lambda ordinal: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,12 @@ def visit(key: str, by: Taste, shelves: Shelves, day: Day) -> list[Event]:
         do("view", ordinal)
         if chance.random() < CARTED:
             ordinal = _compared(chance, shelves, day, ordinal, lambda other: do("view", other))
-            if ordinal not in basket:
+            if ordinal not in basket and not day.is_out(ordinal):
                 put(ordinal)
     bought = [ordinal for ordinal in basket if chance.random() < BOUGHT]
     for ordinal in bought[:]:
         other = day.bundles.get(ordinal)
-        if other is not None and other not in basket and other not in day.gone and chance.random() < BUNDLED:
+        if other is not None and other not in basket and other not in day.gone and not day.is_out(other) and chance.random() < BUNDLED:
             do("view", other)
             put(other)
             bought.append(other)
@@ -155,10 +158,11 @@ def _branded(chance: Random, liking: Liking, shelves: Shelves, day: Day, since: 
 
 
 def _compared(chance: Random, shelves: Shelves, day: Day, ordinal: int, look: Callable[[int], None]) -> int:
-    """The one that is taken, of the product and one that does for it, if they are compared."""
-    others = [other for other in shelves.substitutes(ordinal) if other < day.listed and other not in day.gone]
-    if not others or chance.random() >= COMPARED:
+    """The one that is taken, of the product and one that does for it, if they are compared: what is out of stock always is."""
+    is_out = day.is_out(ordinal)
+    others = [other for other in shelves.substitutes(ordinal) if other < day.listed and other not in day.gone and not day.is_out(other)]
+    if not others or (chance.random() >= COMPARED and not is_out):
         return ordinal
     other = pick(chance, others)
     look(other)
-    return other if chance.random() < 0.5 else ordinal
+    return other if is_out or chance.random() < 0.5 else ordinal

@@ -24,6 +24,7 @@ from jobs.history import deleted, listed
 from jobs.offer import shop_id
 from jobs.shelf import Shelves, kind_of, stocked
 from jobs.shopper import EVENTS, KINDS, NEW_DAYS, Day, Taste, taste, visit, visits
+from jobs.stock import left
 
 COLUMNS = ("user", "event", "item", "time", "order", "quantity")
 BUNDLES = 3  # of each kind, among its most popular products and another kind's
@@ -83,6 +84,7 @@ class Traffic:
             listed(self.items, self.change, max(0, night - NEW_DAYS)),
             frozenset(deleted(f"{self.seed} {SHOP.source}", self.items, self.change, night)),
             self.bundles,
+            lambda ordinal: left(SHOP, self.seed, ordinal, night) == 0,
         )
 
     def taste(self, user: int) -> Taste:

@@ -68,6 +68,16 @@ def test_a_new_item_is_promised_what_well_known_items_as_similar_have() -> None:
     assert [found[0][1], found[0][80], found[40][80]] == pytest.approx([1, 1, 0], abs=0.05)
 
 
+def test_a_new_item_is_as_popular_as_those_that_were_new_lately() -> None:
+    """Of sixty pairs that are all alike ten are new and sell ten times as fast; 120, of which nothing is known, is like one of the old."""
+    pairs = [(item, item + 1, 0.75) for item in range(0, 120, 2)]
+    exposure = np.append(np.where(np.arange(120) < 20, 0.1, 1.0), 0.001)
+    baskets = [(item, item + 1) for item in range(0, 120, 2)] * 20
+    links = graph(*pairs, (120, 40, 0.75), count=121)
+    found = rows_of(affinities(bought(*baskets), links, exposure))
+    assert found[40][120] > 2 * rows_of(affinities(bought(*baskets), links, np.append(np.ones(120), 0.001)))[40][120]
+
+
 def test_an_item_that_could_not_be_bought_for_long_is_not_the_less_for_it() -> None:
     """1 and 2 both please a half of those whom 0 pleases; but 2 has been there for a quarter of the time."""
     baskets = [(0, 1, 2)] * 125 + [(0, 1)] * 375 + [(0,)] * 500

@@ -124,3 +124,16 @@ def test_the_second_of_a_bundle_is_often_bought_with_the_first(shelves: Shelves)
     ]
     orders = [order for order in bought if order]
     assert 0.3 < sum(7 in order for order in orders) / len(orders) < 0.7
+
+
+def test_of_what_is_out_of_stock_a_substitute_is_bought(shelves: Shelves) -> None:
+    out = {ordinal for ordinal in range(ITEMS) if ordinal % 3 == 0}
+    now = Day(ITEMS, ITEMS, frozenset(), {}, out.__contains__)
+    instead = 0
+    for user in range(300):
+        events = visit(f"{user}", taste(3, user, shelves, ITEMS), shelves, now)
+        viewed = {event.ordinal for event in events if event.action == "view"}
+        put = {event.ordinal for event in events if event.action == "cart"}
+        assert not put & out
+        instead += sum(any(other in put for other in shelves.substitutes(ordinal)) for ordinal in viewed & out)
+    assert instead > 20
