@@ -18,6 +18,7 @@ from jobs.offer import product_at
 from jobs.vocabulary import Kind, vocabulary
 
 SKEW = 0.8  # the product of rank r sells r^-SKEW as well as the first one, as in Zipf's law
+BEST = 500  # times what sells least: no product is so lucky that a shop lives on it
 LUCK = 2**32
 REPLACEABLE = frozenset(  # axes: colours, amounts and packs; on all others two products have to be equal to do for one another
     ("colour", "shade", "weight", "volume", "millilitres", "bags", "tablets", "feed", "kilograms", "pack", "edition")
@@ -91,7 +92,7 @@ def stocked(seed: int, count: int) -> Shelves:
         kind = family[0].family.kind
         place, brand = places[id(kind)], kind.department.brands.index(family[0].family.brand)
         for ordinal, product in enumerate(family, start=first):
-            popularity = ((1 + draw(f"{seed} popularity {ordinal}", LUCK)) / LUCK) ** -SKEW
+            popularity = min(BEST, ((1 + draw(f"{seed} popularity {ordinal}", LUCK)) / LUCK) ** -SKEW)
             for key in ((), (place,), (place, brand)):
                 of[key].add(ordinal, popularity)
             shelves.kinds.append(place)

@@ -2,8 +2,8 @@
 
 A shopper likes a few kinds of product of two departments, of each a few brands and families. A visit is about one kind: some products are
 looked at, some of these put into the basket, and of these some bought. Now and then two products that do for one another are compared, and
-of what is out of stock a substitute is taken, if there is one; with half of a bundle the other half is often bought. New products are looked
-for by those who like their kind, from their first day on.
+of what is out of stock a substitute is taken, if there is one; with half of a bundle the other half is often bought. New products are found
+by those who like their kind, from their first day on.
 
 A taste is a function of (seed, user), a visit of (seed, user, day, number): the same in every process, however many others there are.
 """

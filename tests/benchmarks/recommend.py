@@ -1,6 +1,6 @@
 """Whether the recommendations are right: the last purchase of each shopper of a generated catalogue, told from what was done before.
 
-    .venv/bin/python -m tests.benchmarks.recommend             20,000 products, 10,000 shoppers, four weeks; then the time of a large shop
+    make bench-recommend                  20,000 products, 10,000 shoppers, four weeks; then what a large shop takes
 
 Shoppers of known taste (`jobs.shopper`) look and buy, and the catalogue changes every night: a hundredth of it is new. Of each shopper who
 bought in the second half of the time the last purchase of a product that he had not bought before is held out (leave-last-out), and ten
@@ -12,7 +12,8 @@ hit: the share of purchases that are among the ten. NDCG: the mean of 1 / log2(1
 of one list. `sold`: products that are recommended to anyone in the last night, as a share of all.
 
 popularity: what was done most, of late. co-occurrence: item-based cosine on the same histories (Deshpande and Karypis, 2004); shrunk: the
-same, a pair that few tell of counting less. content: neighbours alone, here by spelling. ours: `jobs.affinity` and `jobs.taste`.
+same, a pair that few tell of counting less. content: neighbours alone, here by spelling. ours: `jobs.affinity` and `jobs.taste`. the truth:
+the most likely looks of each by his true taste: more is chance.
 
 Prints a table, and what scoring takes; writes build/bench/recommend.json.
 """
