@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser approval-test backfill-test bench-embed bench-explorer bench-gpu \
-	bench-increments bench-neighbours bench-quality \
+	bench-increments bench-neighbours bench-quality bench-recommend \
 	disk-test kill-test scheduled-kill-test season-test stop-test ways-test airflow clean
 
 READY := .venv/.ready
@@ -106,6 +106,9 @@ bench-increments: setup ## what a night costs of which little has changed, besid
 
 bench-quality: setup ## whether the neighbours are right: known pairs found, by meaning, by spelling, and fused (DATA, ROWS)
 	@.venv/bin/python -m tests.benchmarks.quality $(OPTIONS)
+
+bench-recommend: setup ## whether the recommendations are right: held out purchases of generated shoppers (ITEMS)
+	@.venv/bin/python -m tests.benchmarks.recommend $(OPTIONS)
 
 bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DATA, ROWS, SYSTEMS, REPEATS; PLOT=file.png)
 	@$(UV) sync --quiet --frozen --inexact --group bench

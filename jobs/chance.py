@@ -3,7 +3,7 @@
 About 1 µs a draw. Longer sequences come from `random.Random(key)` with a text key, which Python defines by the key's SHA-512.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
@@ -33,6 +33,13 @@ def spread(key: str, share: int, ordinal: int) -> int | None:
         return None
     rank = ordinal * share // MILLION
     return rank if ordinal == _chosen(key, share, rank) else None
+
+
+def chosen(key: str, share: int, below: int) -> Iterator[int]:
+    """The ordinals below `below` that `spread` chooses, in the order of their ranks, which is theirs."""
+    for rank in range(-(-below * share // MILLION)):
+        if (ordinal := _chosen(key, share, rank)) < below:
+            yield ordinal
 
 
 @lru_cache(maxsize=4096)

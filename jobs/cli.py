@@ -202,6 +202,7 @@ def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
         "generate",
         help="write a made-up catalogue with known truth",
         description="Writes feeds of two sources, several nights, known matches and known dirt, with the settings to run them. "
+        "With --users also what people look at and buy, what they like, and what goes together. "
         "The same seed gives the same bytes.",
     )
     generate.add_argument("--items", type=int, default=2000, help="products in the main source (default: 2000)")
@@ -212,6 +213,8 @@ def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
     generate.add_argument("--seed", type=int, default=0, help="another seed, another catalogue (default: 0)")
     generate.add_argument("--dirt", type=float, default=0.02, help="share of rows with a fault (default: 0.02)")
     generate.add_argument("--change", type=float, default=0.01, help="share of items that change from night to night (default: 0.01)")
+    generate.add_argument("--users", type=int, default=0, help="people who shop there; interactions.csv beside the feeds (default: 0)")
+    generate.add_argument("--events", type=int, help="things that they do in one night, all together (default: 5 for each)")
     generate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where feeds/, truth/ and shelfmates.toml go")
     generate.set_defaults(command=_generate)
     doctor = commands.add_parser(
@@ -333,8 +336,8 @@ def _sync(given: argparse.Namespace) -> None:
 def _generate(given: argparse.Namespace) -> None:
     from jobs.generate import generate
 
-    summary = generate(given.out, given.items, given.nights, given.start, seed=given.seed, dirt=given.dirt, change=given.change)
-    print(summary)
+    made = {name: getattr(given, name) for name in ("seed", "dirt", "change", "users", "events")}
+    print(generate(given.out, given.items, given.nights, given.start, **made))
 
 
 def _doctor(given: argparse.Namespace) -> None:

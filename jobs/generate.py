@@ -1,7 +1,7 @@
 """A catalogue made by rule: two sources that overlap, night after night, dirty at a stated rate, with the truth of it all.
 
 Same arguments, same bytes, in any process and on any machine. Every row is a function of (seed, its place, the night), so memory does not
-grow with the catalogue; about 15,000 rows/s on one core. What lies in the folder afterwards:
+grow with the catalogue, shoppers apart; about 15,000 rows/s on one core. What lies in the folder afterwards:
 
     shelfmates.toml             settings for these feeds, commented
     feeds/<date>/{shop,market}.csv   each night a full feed
@@ -9,31 +9,35 @@ grow with the catalogue; about 15,000 rows/s on one core. What lies in the folde
     truth/changes-<date>.csv    from the second night on: what differs from the night before, dirt apart
     truth/matches.csv           the market's product and the same one at the shop, as of the last night
 
+With shoppers, also what they do at the shop, what they like, and what goes together (see `traffic`), and in the last column of each feed
+what is in stock (see `stock`).
+
 Ids in the truth are the lake's item_ids. What products exist stands in `assortment`, how sources list them in `offer`, dirt in `dirt`.
 """
 
-import csv
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from jobs import stock
 from jobs.chance import MILLION, spread
+from jobs.csv_table import Write, table
 from jobs.dialect import DIALECTS, MARKET, SHOP, Dialect
 from jobs.dirt import Kind, soiled
 from jobs.errors import SettingsError
 from jobs.history import Life, life, listed
 from jobs.offer import Record, first_night, own_id, record, shop_ordinal
+from jobs.traffic import Orders, Traffic, write_night, write_truth
 
 ITEMS_MIN = 100  # below, the market has too few products to compare
 ITEMS_MAX = 10_000_000  # ids and GTINs are unique up to here, with room for additions
+USERS_MAX = 10_000_000
+EVENTS_EACH = 5  # a visit a night
 PROGRESS_SECONDS = 3.0
-
-Write = Callable[[Iterable[str]], object]  # of one row
 
 _DIRT_COLUMNS = ("source", "row", "id", "kind", "expected", "title", "price", "currency", "gtin")
 
@@ -60,9 +64,12 @@ class Summary:
     folder: Path
     feeds: tuple[Feed, ...]
     matches: int
+    interactions: tuple[int, ...] = ()  # of each night
 
     def __str__(self) -> str:
         lines = [str(feed) for feed in self.feeds]
+        if self.interactions:
+            lines.append(f"generate: {sum(self.interactions):,} interactions in {len(self.interactions)} nights")
         return "\n".join([*lines, f"generate: {self.matches:,} true matches, settings in {self.folder / 'shelfmates.toml'}"])
 
 
@@ -74,6 +81,7 @@ class _Catalogue:
     seed: int
     dirt: int
     change: int
+    stocked: bool  # feeds tell what is in stock
 
     def ordinals(self, dialect: Dialect, night: int) -> Sequence[int]:
         """Every product the source has listed by that night. The market lists the newest first, so places tell nothing about matches."""
@@ -85,6 +93,13 @@ class _Catalogue:
 
     def item_id(self, dialect: Dialect, ordinal: int) -> str:
         return f"{dialect.source}:{own_id(dialect, self.seed, ordinal)}"
+
+    def header(self, dialect: Dialect) -> tuple[str, ...]:
+        return (*dialect.columns.values(), *([stock.COLUMNS[dialect.source]] if self.stocked else ()))
+
+    def stock(self, dialect: Dialect, ordinal: int, night: int) -> tuple[str, ...]:
+        """What stands in the last column, if the feeds have it."""
+        return (stock.written(dialect, self.seed, ordinal, night),) if self.stocked else ()
 
     def dirt_rank(self, dialect: Dialect, ordinal: int) -> int | None:
         """Which of the source's dirty products this one is, or None for most. Dirt sticks to a product from night to night."""
@@ -99,16 +114,27 @@ class _Catalogue:
         return rank is None or soiled(record(dialect, self.seed, ordinal, now), dialect, self.seed, rank).kind.expected != "quarantined"
 
 
-def generate(folder: Path, items: int, nights: int, start: date, seed: int = 0, dirt: float = 0.02, change: float = 0.01) -> Summary:
+def generate(
+    folder: Path,
+    items: int,
+    nights: int,
+    start: date,
+    seed: int = 0,
+    dirt: float = 0.02,
+    change: float = 0.01,
+    users: int = 0,
+    events: int | None = None,
+) -> Summary:
     """Writes the catalogue into `folder`, over what was there of its nights.
 
     `items` counts the shop's products on the first night; the market lists a quarter as many, 60 % of them the shop's. `dirt` is the share
     of products that are listed with a fault, `change` the share that differs from one night to the next: added, changed, deleted and
-    repriced in equal parts. Raises SettingsError on an impossible argument, a folder that cannot be written, or one with settings that are
-    not the catalogue's.
+    repriced in equal parts. `users` shop there, and together do about `events` things a night, EVENTS_EACH of them if that is not told.
+    Raises SettingsError on an impossible argument, a folder that cannot be written, or one with settings that are not the catalogue's.
     """
-    _check(items, nights, start, dirt, change)
-    catalogue = _Catalogue(items, seed, round(dirt * MILLION), round(change * MILLION))
+    events = users * EVENTS_EACH if events is None else events
+    _check(items, nights, start, dirt, change, users, events)
+    catalogue = _Catalogue(items, seed, round(dirt * MILLION), round(change * MILLION), stocked=users > 0)
     settings, example = folder / "shelfmates.toml", Path(__file__).with_name("example.toml")
     try:
         if settings.exists() and settings.read_bytes() != example.read_bytes():
@@ -119,14 +145,17 @@ def generate(folder: Path, items: int, nights: int, start: date, seed: int = 0, 
         shutil.copyfile(example, settings)
         feeds = [feed for night in range(nights) for feed in _write_night(folder, catalogue, night, start + timedelta(days=night))]
         matches = _write_matches(folder / "truth" / "matches.csv", catalogue, nights - 1)
+        interactions = (
+            _write_interactions(folder, catalogue, Traffic(seed, items, catalogue.change, nights, users, events), start) if users else ()
+        )
     except OSError as error:
         raise SettingsError(
             f"{folder} cannot be written: {error}", "name a folder that this user may write, on a disk with room"
         ) from error
-    return Summary(folder, tuple(feeds), matches)
+    return Summary(folder, tuple(feeds), matches, interactions)
 
 
-def _check(items: int, nights: int, start: date, dirt: float, change: float) -> None:
+def _check(items: int, nights: int, start: date, dirt: float, change: float, users: int, events: int) -> None:
     faults = []
     if not ITEMS_MIN <= items <= ITEMS_MAX:
         faults.append(f"items is {items:,}, expected {ITEMS_MIN} to {ITEMS_MAX:,}")
@@ -135,6 +164,10 @@ def _check(items: int, nights: int, start: date, dirt: float, change: float) -> 
     faults += [
         f"{name} is {share}, expected a share from 0 to 1" for name, share in (("dirt", dirt), ("change", change)) if not 0 <= share <= 1
     ]
+    if not 0 <= users <= USERS_MAX:
+        faults.append(f"users is {users:,}, expected 0 to {USERS_MAX:,}")
+    if events < 0 or (events and not users):
+        faults.append(f"events is {events:,}, expected 0 or more, and none without users")
     if faults:
         raise SettingsError(f"no such catalogue: {'; '.join(faults)}", "give `shelfmates generate` values within these bounds")
 
@@ -143,7 +176,7 @@ def _write_night(folder: Path, catalogue: _Catalogue, night: int, day: date) -> 
     feeds, truth = folder / "feeds" / day.isoformat(), folder / "truth"
     feeds.mkdir(parents=True, exist_ok=True)
     changes = _write_changes(truth / f"changes-{day}.csv", catalogue, night) if night else {}
-    with _table(truth / f"dirt-{day}.csv", _DIRT_COLUMNS) as tell:
+    with table(truth / f"dirt-{day}.csv", _DIRT_COLUMNS) as tell:
         return [
             Feed(
                 day,
@@ -158,7 +191,7 @@ def _write_night(folder: Path, catalogue: _Catalogue, night: int, day: date) -> 
 def _write_feed(path: Path, catalogue: _Catalogue, dialect: Dialect, night: int, tell: Write) -> tuple[int, dict[str, int]]:
     """Writes one file and tells what is dirty in it. Returns how many rows it has and how many products of every kind of dirt."""
     row, dirty = 0, Counter[str]()
-    with _table(path, dialect.columns.values(), dialect.encoding, dialect.separator, dialect.newline) as write:
+    with table(path, catalogue.header(dialect), dialect.encoding, dialect.separator, dialect.newline) as write:
         for ordinal in _announced(catalogue.ordinals(dialect, night), f"{path.parent.name} {dialect.source}"):
             now = catalogue.life(dialect, ordinal, night)
             if now is None or now.event == "deleted":
@@ -167,13 +200,14 @@ def _write_feed(path: Path, catalogue: _Catalogue, dialect: Dialect, night: int,
             rank = catalogue.dirt_rank(dialect, ordinal)
             if rank is None:
                 row += 1
-                write(sound.values())
+                write((*sound.values(), *catalogue.stock(dialect, ordinal, night)))
                 continue
             soil = soiled(sound, dialect, catalogue.seed, rank)
             dirty[soil.kind.name] += 1
             for copy, values in enumerate(soil.rows):
                 row += 1
-                write(values.values())
+                is_cut = len(values) < len(sound)
+                write(values.values() if is_cut else (*values.values(), *catalogue.stock(dialect, ordinal, night)))
                 if copy or soil.kind.expected != "folded":
                     tell((dialect.source, str(row), catalogue.item_id(dialect, ordinal), *_truth(soil.kind, sound, dialect)))
     return row, dict(dirty)
@@ -189,7 +223,7 @@ def _truth(kind: Kind, sound: Record, dialect: Dialect) -> tuple[str, ...]:
 
 def _write_changes(path: Path, catalogue: _Catalogue, night: int) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
-    with _table(path, ("id", "kind")) as tell:
+    with table(path, ("id", "kind")) as tell:
         for dialect in DIALECTS:
             kinds = Counter[str]()
             for ordinal in catalogue.ordinals(dialect, night):
@@ -205,7 +239,7 @@ def _write_matches(path: Path, catalogue: _Catalogue, night: int) -> int:
     """Pairs of which both rows can be published that night. Returns how many."""
     pairs = 0
     shop = catalogue.ordinals(SHOP, night)
-    with _table(path, ("query_id", "match_id")) as tell:
+    with table(path, ("query_id", "match_id")) as tell:
         for ordinal in catalogue.ordinals(MARKET, night):
             match = shop_ordinal(catalogue.seed, ordinal)
             if match is None or match not in shop:
@@ -216,15 +250,15 @@ def _write_matches(path: Path, catalogue: _Catalogue, night: int) -> int:
     return pairs
 
 
-@contextmanager
-def _table(path: Path, header: Iterable[str], encoding: str = "utf-8", separator: str = ",", newline: str = "\n") -> Iterator[Write]:
-    """Gives what writes one row. The file takes its name only when it is whole."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding=encoding, newline="") as file:
-        writer = csv.writer(file, delimiter=separator, lineterminator=newline)
-        writer.writerow(header)
-        yield writer.writerow
-    part.replace(path)
+def _write_interactions(folder: Path, catalogue: _Catalogue, traffic: Traffic, start: date) -> tuple[int, ...]:
+    """What is done at the shop every night, beside its feed, and the truth of it. Returns how many things were done each night."""
+    orders, counts = Orders(), list[int]()
+    for night in range(traffic.nights):
+        day = start + timedelta(days=night)
+        counts.append(write_night(folder / "feeds" / day.isoformat() / "interactions.csv", traffic, night, day, orders))
+    kept = bytes(catalogue.keeps(SHOP, ordinal, traffic.nights - 1) for ordinal in catalogue.ordinals(SHOP, traffic.nights - 1))
+    write_truth(folder / "truth", traffic, orders, kept)
+    return tuple(counts)
 
 
 def _announced(ordinals: Sequence[int], what: str) -> Iterator[int]:

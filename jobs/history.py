@@ -6,7 +6,7 @@ A life is computed from the ordinal alone, at about 1 µs a night, so a feed of 
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.chance import MILLION, spread
+from jobs.chance import MILLION, chosen, spread
 
 Event = Literal["added", "changed", "deleted", "price"]
 
@@ -28,9 +28,23 @@ def listed(items: int, change: int, night: int) -> int:
     return items + items * change * night // (4 * MILLION)
 
 
+def first_listed(items: int, change: int, ordinal: int) -> int:
+    """The night in which the product is listed for the first time."""
+    return 0 if ordinal < items else -(-(ordinal - items + 1) * 4 * MILLION // (items * change))
+
+
+def deleted(key: str, items: int, change: int, night: int) -> set[int]:
+    """All that have been listed and are not any more by that night: those whose `life` is none, or ends in it."""
+    gone = set[int]()
+    for later in range(1, night + 1):
+        ordinals = chosen(f"{key} night {later}", change * 3 // 4, listed(items, change, later - 1))
+        gone |= {ordinal for rank, ordinal in enumerate(ordinals) if _LATER[rank % 3] == "deleted"}
+    return gone
+
+
 def life(key: str, items: int, change: int, ordinal: int, night: int) -> Life | None:
     """The product's life up to `night`, or None if it was deleted in an earlier one. `change` is in parts per million a night."""
-    added = 0 if ordinal < items else -(-(ordinal - items + 1) * 4 * MILLION // (items * change))
+    added = first_listed(items, change, ordinal)
     edits = moves = 0
     event: Event | None = "added" if ordinal >= items and added == night else None
     for later in range(added + 1, night + 1):

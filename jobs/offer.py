@@ -46,11 +46,14 @@ def shop_ordinal(seed: int, market_ordinal: int) -> int | None:
 
 def own_id(dialect: Dialect, seed: int, ordinal: int) -> str:
     """The source's own id: unique, and without a hint of the product's place or of the other source's id."""
-    offset = _offset(seed, dialect.source)
-    if dialect is SHOP:  # both factors share no divisor with the range, so no two ordinals meet
-        prefix = product_at(dialect, seed, ordinal).family.kind.department.prefix
-        return f"{prefix}-{(ordinal * 61_803_399 + offset) % 10**8:08d}"
-    return str(10**8 + (ordinal * 38_196_601 + offset) % (9 * 10**8))
+    if dialect is SHOP:
+        return shop_id(seed, ordinal, product_at(dialect, seed, ordinal).family.kind.department.prefix)
+    return str(10**8 + (ordinal * 38_196_601 + _offset(seed, dialect.source)) % (9 * 10**8))
+
+
+def shop_id(seed: int, ordinal: int, prefix: str) -> str:
+    """The shop's own id, for whoever knows the department's prefix. The factors share no divisor with the range: no two ordinals meet."""
+    return f"{prefix}-{(ordinal * 61_803_399 + _offset(seed, SHOP.source)) % 10**8:08d}"
 
 
 def record(dialect: Dialect, seed: int, ordinal: int, life: Life) -> Record:
