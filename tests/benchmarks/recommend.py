@@ -13,7 +13,7 @@ of one list. `sold`: products that are recommended to anyone in the last night, 
 
 popularity: what was done most, of late. co-occurrence: item-based cosine on the same histories (Deshpande and Karypis, 2004); shrunk: the
 same, a pair that few tell of counting less. content: neighbours alone, here by spelling. ours: `jobs.affinity` and `jobs.taste`. the truth:
-the most likely looks of each by his true taste: more is chance.
+what each is most likely to look at, by his taste: all that can be known (`likely`).
 
 Prints a table, and what scoring takes; writes build/bench/recommend.json.
 """
@@ -22,7 +22,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -40,8 +40,9 @@ from jobs.kernel import NONE
 from jobs.offer import record
 from jobs.pool import workers
 from jobs.shopper import DAY, NEW_DAYS
-from jobs.taste import BALANCE, Owned, Recommendations, ranking, recommended
+from jobs.taste import BALANCE, Owned, ranking, recommended
 from jobs.traffic import Traffic
+from tests.benchmarks.likely import best
 from tests.benchmarks.vectors import FOLDER
 
 K = 10
@@ -81,16 +82,15 @@ class Known:
     links: Graph
     exposure: Numbers
 
+    def nothing(self) -> Graph:
+        return of_pairs(*[np.empty(0, dtype=np.int32)] * 2, np.empty(0, dtype=np.float32), len(self.links))
+
     def together(self, doubt: float) -> Graph:
         """Cosines as they stand, without content."""
-        nothing = of_pairs(*[np.empty(0, dtype=np.int32)] * 2, np.empty(0, dtype=np.float32), len(self.links))
-        return affinities(self.of, nothing, np.ones(len(self.links)), doubt=doubt)
+        return affinities(self.of, self.nothing(), np.ones(len(self.links)), doubt=doubt)
 
     def ours(self) -> Graph:
         return affinities(self.of, self.links, self.exposure)
-
-    def nothing(self) -> Graph:
-        return of_pairs(*[np.empty(0, dtype=np.int32)] * 2, np.empty(0, dtype=np.float32), len(self.links))
 
 
 SYSTEMS: dict[str, tuple[Callable[[Known], Graph], float]] = {  # what is recommended for what, and the balance of a list
@@ -101,6 +101,7 @@ SYSTEMS: dict[str, tuple[Callable[[Known], Graph], float]] = {  # what is recomm
     "ours, not diversified": (Known.ours, 1),
     "ours": (Known.ours, BALANCE),
 }
+TRUTH = "the truth"
 
 
 def logged(traffic: Traffic) -> Log:
@@ -152,40 +153,73 @@ def owned_by(past: Log, users: Ints) -> Owned:
     return Owned(bounds, (bought & 0xFFFF_FFFF).astype(np.int32))
 
 
-def alike(found: Recommendations, links: Graph) -> float:
+def alike(found: Ints, links: Graph) -> float:
     """The mean similarity of two items of one list, 0 of those that are not linked."""
-    one, two = (found.positions[:, place].ravel() for place in np.triu_indices(K, 1))
+    one, two = (found[:, place].ravel() for place in np.triu_indices(K, 1))
     keys = links.rows.astype(np.int64) * len(links) + links.items
     asked = one.astype(np.int64) * len(links) + two
     at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     return float(np.where(keys[at] == asked, links.values[at], 0).mean())
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The purchases of one night, by user: what is known before it, what can be sold, what the users own, how old the products are."""
+
+    night: int
+    targets: Log
+    known: Known
+    on_sale: npt.NDArray[np.bool_]
+    owned: Owned
+    ages: Ints
+
+
+def asked(traffic: Traffic, log: Log, links: Graph) -> Iterator[Asked]:
+    """Of the second half of the nights."""
+    targets, ordinals = held_out(log, traffic.nights // 2), np.arange(len(links))
+    listed = np.array([first_listed(traffic.items, traffic.change, ordinal) for ordinal in ordinals.tolist()])
+    for night in np.unique(targets.nights).tolist():
+        some, past, day = targets[targets.nights == night], log[log.nights < night], traffic.day(night)
+        known = Known(past.interests(night, traffic.users), links, exposure(np.float64(night) - listed))
+        ages = np.where(listed[some.items] > 0, night - listed[some.items], NIGHTS + NEW_DAYS)
+        on_sale = (ordinals < day.listed) & ~np.isin(ordinals, list(day.gone))
+        yield Asked(night, some, known, on_sale, owned_by(past, some.users), ages)
+
+
+def recommendations(of: Asked, system: str, threads: int) -> Ints:
+    graph_of, balance = SYSTEMS[system]
+    known, popular = of.known, ranking(of.known.of, len(of.on_sale))
+    given = of_users(known.of, of.targets.users), graph_of(known), known.links, of.owned, of.on_sale, popular
+    return recommended(*given, K, balance=balance, threads=threads).positions
+
+
+def figures(system: str, ranks: Ints, ages: Ints) -> dict[str, Any]:
+    """ranks: of the purchase in the list, 0 where it is not in it."""
+    row: dict[str, Any] = {"system": system}
+    for name, some in (("all", ages >= 0), ("new", ages < NEW_DAYS), ("today", ages == 0)):
+        gain = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
+        row |= {f"hit_{name}": float((ranks[some] > 0).mean()), f"ndcg_{name}": float(gain[some].mean()), f"n_{name}": int(some.sum())}
+    return row
+
+
 def measured(traffic: Traffic, threads: int) -> list[dict[str, Any]]:
     log = logged(traffic)
-    targets, count = held_out(log, traffic.nights // 2), traffic.day(traffic.nights - 1).listed
-    links = neighbours(traffic, count, threads)
-    listed = np.array([first_listed(traffic.items, traffic.change, ordinal) for ordinal in range(count)])
-    print(f"  {len(log.users):,} events, {count:,} products, {len(targets.users):,} purchases held out", flush=True)
-    rows = []
-    for system, (graph_of, balance) in SYSTEMS.items():
-        ranks, ages = [], []
-        for night in np.unique(targets.nights).tolist():
-            asked, past, day = targets[targets.nights == night], log[log.nights < night], traffic.day(night)
-            known = Known(past.interests(night, traffic.users), links, exposure(np.float64(night) - listed))
-            on_sale = (np.arange(count) < day.listed) & ~np.isin(np.arange(count), list(day.gone))
-            given = of_users(known.of, asked.users), graph_of(known), links, owned_by(past, asked.users), on_sale, ranking(known.of, count)
-            found = recommended(*given, K, balance=balance, threads=threads)
-            hit = found.positions == asked.items[:, None]
+    links = neighbours(traffic, traffic.day(traffic.nights - 1).listed, threads)
+    print(f"  {len(log.users):,} events, {len(links):,} products", flush=True)
+    nights, rows = list(asked(traffic, log, links)), []
+    ages = np.concatenate([of.ages for of in nights])
+    for system in [*SYSTEMS, TRUTH]:
+        ranks = []
+        for of in nights:
+            if system == TRUTH:
+                found = best(traffic, of.night, of.targets.users, of.owned, of.on_sale, K)
+            else:
+                found = recommendations(of, system, threads)
+            hit = found == of.targets.items[:, None]
             ranks.append(np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0))
-            ages.append(np.where(listed[asked.items] > 0, night - listed[asked.items], NIGHTS + NEW_DAYS))
-        rank, age = np.concatenate(ranks), np.concatenate(ages)
-        row: dict[str, Any] = {"system": system, "alike": alike(found, links), "sold": len(np.unique(found.positions)) / on_sale.sum()}
-        for name, some in (("all", age >= 0), ("new", age < NEW_DAYS), ("today", age == 0)):
-            gain = np.where(rank > 0, 1 / np.log2(1 + np.maximum(rank, 1)), 0)
-            row |= {f"hit_{name}": float((rank[some] > 0).mean()), f"ndcg_{name}": float(gain[some].mean()), f"n_{name}": int(some.sum())}
-        rows.append(row)
-        print("  " + line(row), flush=True)
+        row = figures(system, np.concatenate(ranks), ages)
+        rows.append(row | {"alike": alike(found, links), "sold": len(np.unique(found)) / int(nights[-1].on_sale.sum())})
+        print("  " + line(rows[-1]), flush=True)
     return rows
 
 
@@ -229,10 +263,10 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=14_000, help="in a night")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    print(f"{os.cpu_count()} cores, {asked.threads} in use", flush=True)
-    rows = measured(Traffic(asked.seed, asked.items, CHANGE, NIGHTS, asked.users, asked.events), asked.threads)
-    took = seconds(**LARGE, threads=asked.threads)
+    given = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {given.threads} in use", flush=True)
+    rows = measured(Traffic(given.seed, given.items, CHANGE, NIGHTS, given.users, given.events), given.threads)
+    took = seconds(**LARGE, threads=given.threads)
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "recommend.json").write_text(json.dumps({"quality": rows, "seconds": took}, indent=1), encoding="utf-8")
     print(f"{'system':24}" + "".join(f"{name.replace('_', ' '):>10}" for name in COLUMNS))
