@@ -36,6 +36,7 @@ examples:
   shelfmates neighbours audit publish --date 2026-11-20 --settings build/demo/shelfmates.toml
   shelfmates publish --date 2026-11-20 --override "the range was cut on purpose" --settings build/demo/shelfmates.toml
   shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
+  shelfmates similar "steel tea pot" --settings build/demo/shelfmates.toml
   shelfmates maintain --date 2026-11-22 --settings build/demo/shelfmates.toml
 
 exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 7 the night
@@ -126,7 +127,8 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "sql",
         parents=[with_settings],
         help="ask the tables in SQL (DuckDB)",
-        description="Runs SQL over the tables by their names; vectors are in the view item_vectors_unpacked.",
+        description="Runs SQL over the tables by their names; vectors are in the view item_vectors_unpacked. "
+        "similar('a text or id', k := 10) is a table of the items that are most like it.",
     )
     sql.add_argument("query", help='for instance "SELECT count(*) FROM neighbours"; SHOW TABLES lists what there is')
     sql.add_argument(
@@ -134,6 +136,20 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     sql.add_argument("--format", choices=["table", "csv", "json"], default="table", help="how rows are printed (default: table)")
     sql.set_defaults(command=_sql)
+    similar = commands.add_parser(
+        "similar",
+        parents=[with_settings],
+        help="the items that are most like a text, or like one of them, at once",
+        description="The items of a published night that are most like a text, read as a title, or like the item of an id, compared with "
+        "all of the night by the similarity that is published. The first command for a night makes an index of it (search.index).",
+    )
+    similar.add_argument("query", help="a text, the id of an item, or - for several from the standard input, one a line")
+    similar.add_argument("--k", type=int, default=10, help="items to find (default: 10)")
+    similar.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: the latest published)")
+    similar.add_argument(
+        "--format", choices=["table", "csv", "json"], default="table", help="how they are printed; json: a line a query (default: table)"
+    )
+    similar.set_defaults(command=_similar)
     evaluate = commands.add_parser(
         "evaluate",
         parents=[with_settings],
@@ -245,6 +261,14 @@ def _sql(given: argparse.Namespace) -> None:
     from jobs.sql import answer
 
     print(answer(settings_file.load(given.settings), given.query, at=given.at, form=given.format))
+
+
+def _similar(given: argparse.Namespace) -> None:
+    from jobs.similar import answers, shelf_of
+
+    queries = (line.strip() for line in sys.stdin if line.strip()) if given.query == "-" else [given.query]
+    for answer in answers(shelf_of(settings_file.load(given.settings), given.date), queries, given.k, given.format):
+        print(answer, flush=True)
 
 
 def _evaluate(given: argparse.Namespace) -> None:
