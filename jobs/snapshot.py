@@ -58,7 +58,7 @@ class Snapshot:
         from deltalake import DeltaTable
 
         table = DeltaTable(f"{self.settings.lake.root.rstrip('/')}/{CLEAN_ITEMS.name}")
-        files = sorted(table.file_uris([("snapshot_date", "=", self.night.isoformat())]))
+        files = sorted(table.file_uris(file_pruning_predicate=[("snapshot_date", "=", self.night.isoformat())]))
         how = self.settings.weigh.reading, self.settings.neighbours.weights.scaled, fusion.VERSION, lexicon.VERSION
         return hashlib.sha256(json.dumps([files, self.model_id, self.lexicon_id, how]).encode()).hexdigest()[:12]
 
@@ -77,12 +77,7 @@ class Snapshot:
         among = f"item_id IN ({', '.join('?' * len(item_ids))})" if item_ids else f"content_hash <> '{BLANK}'"
         query = f"SELECT {columns}, {all_fields_sql(self.settings.weigh)} AS fields FROM clean_items WHERE snapshot_date = ? AND {among}"
         # as in the lists, ids in the order of their bytes
-        found = sql.table(self.connection, f"{query} ORDER BY item_id", *((self.night, *item_ids) if item_ids else (self.night,)))
-        if not item_ids and not len(found):
-            raise ContractError(
-                f"clean_items has no items of {self.night} any more", "name a later night with --date, or run this one again"
-            )
-        return found
+        return sql.table(self.connection, f"{query} ORDER BY item_id", self.night, *item_ids)
 
     def vectors(self, content_hashes: pa.Array) -> Vectors:
         """(n, d) float32. Raises ContractError where one is missing, or of another size than most."""
@@ -127,11 +122,13 @@ class Snapshot:
 
 
 def of_night(settings: Settings, night: date | None = None) -> Snapshot:
-    """The night, or the newest published. Raises as `sql.published_night`; SettingsError where its vectors are those of
-    another encoder than the settings'."""
+    """The night, or the newest published. Raises as `sql.published_night`; ContractError where its items are
+    forgotten, SettingsError where its vectors are those of another encoder than the settings'."""
     connection = sql.connect(settings)
     night = sql.published_night(connection, settings.lake.root, night)
     ((stored,),) = sql.rows(connection, "SELECT any_value(model_id) FROM neighbours WHERE snapshot_date = $1", night)
+    if not sql.rows(connection, "SELECT 1 FROM clean_items WHERE snapshot_date = $1 LIMIT 1", night):
+        raise ContractError(f"clean_items has no items of {night} any more", "name a later night with --date, or run this one again")
     folder = encoder.folder_of(settings.embed.model)
     if (own := encoder.model_id(folder)) != stored:
         raise SettingsError(
