@@ -150,6 +150,17 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--format", choices=["table", "csv", "json"], default="table", help="how they are printed; json: a line a query (default: table)"
     )
     similar.set_defaults(command=_similar)
+    explain = commands.add_parser(
+        "explain",
+        parents=[with_settings],
+        help="why two items are similar: every part, what they share, where they differ",
+        description="Of two items of a published night: their similarity and what each channel gives to it, the words and codes that carry "
+        "it, their fields side by side, and the place of each in the other's list.",
+    )
+    explain.add_argument("items", nargs=2, metavar="ID", help="the ids of the two items")
+    explain.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it too (png, svg or pdf)")
+    explain.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: the latest published)")
+    explain.set_defaults(command=_explain)
     evaluate = commands.add_parser(
         "evaluate",
         parents=[with_settings],
@@ -269,6 +280,17 @@ def _similar(given: argparse.Namespace) -> None:
     queries = (line.strip() for line in sys.stdin if line.strip()) if given.query == "-" else [given.query]
     for answer in answers(shelf_of(settings_file.load(given.settings), given.date), queries, given.k, given.format):
         print(answer, flush=True)
+
+
+def _explain(given: argparse.Namespace) -> None:
+    from jobs.explain import explain, told
+
+    found = explain(settings_file.load(given.settings), given.items[0], given.items[1], given.date)
+    print(told(found), flush=True)
+    if given.picture:
+        from jobs.picture import drawn
+
+        drawn(found, given.picture)
 
 
 def _evaluate(given: argparse.Namespace) -> None:
