@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import SettingsError
-from jobs.explain import ATTRIBUTE, Explained, cut, name, place, shown
+from jobs.explain import ATTRIBUTE, Explained, cut, place, shown
 from jobs.explanation import Shared
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ LINE = 0.3  # inches that a row of anything takes
 IDS = 40  # characters of an item_id
 MOST = 7  # words, or codes, that are drawn
 CHARACTERS = 54  # of a field, in half the width
+COLUMNS = (0.015, 0.15, 0.58)  # where the names of fields, and what either item has, begin
 STYLE: Any = {"font.size": 9, "text.parse_math": False, "text.color": INK, "axes.labelcolor": INK, "xtick.color": FAINT, "ytick.color": INK}
 
 
@@ -100,25 +101,37 @@ def _shares(axes: "Axes", of: Explained) -> None:
 
 def _kept(shares: tuple[Shared, ...], kind: str) -> list[tuple[str, float, str]]:
     """Labels and shares of the first, and of all others together."""
-    found = [(cut(name(shared), 28), shared.share, kind) for shared in shares[:MOST]]
+    found = [(_label(shared), shared.share, kind) for shared in shares[:MOST]]
     rest = sum(shared.share for shared in shares[MOST:])
     return found + ([(f"{len(shares) - MOST} others", rest, kind)] if rest else [])
+
+
+def _label(shared: Shared) -> str:
+    return cut(shared.mine, 28) if shared.mine == shared.theirs else f"{cut(shared.mine, 13)} ~ {cut(shared.theirs, 13)}"
 
 
 def _fields(axes: "Axes", of: Explained) -> None:
     """What the items have in every field: once in grey where it is the same."""
     axes.axis("off")
-    columns, step = (0.015, 0.15, 0.58), 1 / (len(of.fields) + 2)
-    for column, text in zip(columns[1:], of.item_ids, strict=True):
-        axes.text(column, 1 - 0.7 * step, cut(text, CHARACTERS), fontweight="bold", va="center")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    step = 1 / (len(of.fields) + 2)
+    for column, item_id in zip(COLUMNS[1:], of.item_ids, strict=True):
+        _cell(axes, column, 1 - 0.7 * step, cut(item_id, CHARACTERS), INK, "bold")
     axes.plot([0.015, 0.985], [1 - 1.3 * step] * 2, color="#cccccc", linewidth=0.8)
     for row, field in enumerate(of.fields):
-        height = 1 - (row + 1.9) * step
-        axes.text(columns[0], height, cut(field.name.removeprefix(ATTRIBUTE), 18), va="center", color=FAINT)
-        mine, theirs = shown(field, CHARACTERS)
-        axes.text(columns[1], height, mine, va="center", color=INK if field.same else DIFFERENT)
-        axes.text(columns[2], height, "the same" if field.same else theirs, va="center", color=FAINT if field.same else DIFFERENT)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
+        height, (mine, theirs) = 1 - (row + 1.9) * step, shown(field, CHARACTERS)
+        _cell(axes, COLUMNS[0], height, cut(field.name.removeprefix(ATTRIBUTE), 18), FAINT)
+        _cell(axes, COLUMNS[1], height, mine, INK if field.same else DIFFERENT)
+        _cell(axes, COLUMNS[2], height, "the same" if field.same else theirs, FAINT if field.same else DIFFERENT)
+
+
+def _cell(axes: "Axes", left: float, height: float, text: str, colour: str, weight: str = "normal") -> None:
+    """A text that ends where the next column begins, however wide its letters are."""
+    from matplotlib.patches import Rectangle
+
+    right = min((column for column in COLUMNS if column > left), default=1.0)
+    room = Rectangle((left, 0), right - left - 0.01, 1, transform=axes.transAxes)
+    axes.text(left, height, text, va="center", color=colour, fontweight=weight, clip_on=True).set_clip_path(room)
 
 
 def _bare(axes: "Axes") -> None:
