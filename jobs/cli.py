@@ -37,6 +37,7 @@ examples:
   shelfmates publish --date 2026-11-20 --override "the range was cut on purpose" --settings build/demo/shelfmates.toml
   shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
   shelfmates similar "steel tea pot" --settings build/demo/shelfmates.toml
+  shelfmates explain shop:A1 market:B2 --picture why.png --settings build/demo/shelfmates.toml
   shelfmates maintain --date 2026-11-22 --settings build/demo/shelfmates.toml
 
 exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 7 the night

@@ -2,7 +2,7 @@
 
 The query's vector is multiplied with all vectors, its n-grams and codes are looked up by bucket, and what comes near the k-th is computed
 once more as the nightly stage computes it (`fusion.settled`): a similarity is the one that is published. Of 100,000 items with
-descriptions that is some thirty milliseconds of one core, most of them for reading 150 MB of vectors.
+descriptions that takes some twenty milliseconds, most of them for reading 150 MB of vectors.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """The items of a published night that are most like a text, or like one of them, without Spark: by the similarity that is published.
 
-The first command for a night makes an index of it (`index`), which takes half a minute for 100,000 items; later ones map it. A text is
-read as the title of an item of which nothing else is known. An item is compared with all of the night, wherever `neighbours.block_by` and
+The first command for a night makes an index of it (`index`), which takes some ten seconds for 100,000 items; later ones map it. What then
+takes longest is loading the encoder, some seconds, which the id of an item does without; several queries pay for it once. A text is read
+as the title of an item of which nothing else is known. An item is compared with all of the night, wherever `neighbours.block_by` and
 `neighbours.across` would draw a line.
 """
 

@@ -11,6 +11,7 @@ import pytest
 
 from jobs.cli import STAGES
 from jobs.evaluate import evaluate
+from jobs.explain import explain
 from jobs.generate import generate
 from jobs.night import Counts, Night
 from jobs.settings import Settings, load
@@ -109,6 +110,15 @@ def test_what_is_published_of_an_item_is_what_a_search_finds(nights: Nights) -> 
         if row["item_id"] in of:
             same = found[row["item_id"], row["neighbour_id"]]
             assert (same.similarity, same.parts) == (row["similarity"], row["parts"].asDict())
+
+
+def test_what_is_published_of_two_items_is_what_is_explained(nights: Nights) -> None:
+    rows = nights.lake.read(NEIGHBOURS, SECOND).orderBy("rank", "item_id").limit(3).collect()
+    for row in rows:
+        found = explain(nights.settings, row["item_id"], row["neighbour_id"])
+        assert found.explanation.similarity == row["similarity"]
+        assert {channel.name: channel.part for channel in found.explanation.channels} == row["parts"].asDict()
+        assert (found.listed[0].rank, found.listed[0].similarity) == (row["rank"], row["similarity"])
 
 
 def test_sql_looks_back_by_date_and_by_version(nights: Nights) -> None:
