@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser approval-test backfill-test bench-embed bench-explorer bench-gpu \
-	bench-increments bench-neighbours bench-quality bench-recommend \
+	bench-increments bench-neighbours bench-quality bench-recommend bench-search \
 	disk-test kill-test scheduled-kill-test season-test stop-test ways-test airflow clean
 
 READY := .venv/.ready
@@ -113,6 +113,9 @@ bench-recommend: setup ## whether the recommendations are right: held out purcha
 bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DATA, ROWS, SYSTEMS, REPEATS; PLOT=file.png)
 	@$(UV) sync --quiet --frozen --inexact --group bench
 	@.venv/bin/python -m tests.benchmarks.neighbours $(OPTIONS)
+
+bench-search: setup ## `similar` on a large night: its index, and the time of a query (DATA, ROWS)
+	@.venv/bin/python -m tests.benchmarks.search $(OPTIONS)
 
 disk-test: setup ## a lake on disks that fill, that can only be read, and that damage files: what is said, and that nothing is lost
 	@.venv/bin/python -m tests.soak.disks

@@ -29,6 +29,8 @@ examples:
   shelfmates publish --date 2026-11-20 --override "the range was cut on purpose" --settings build/demo/shelfmates.toml
   shelfmates downstream --date 2026-11-20 --settings build/demo/shelfmates.toml
   shelfmates sql "SELECT * FROM neighbours LIMIT 5" --settings build/demo/shelfmates.toml
+  shelfmates similar "steel tea pot" --settings build/demo/shelfmates.toml
+  shelfmates explain shop:A1 market:B2 --picture why.png --settings build/demo/shelfmates.toml
   shelfmates maintain --date 2026-11-22 --settings build/demo/shelfmates.toml
 
 exit codes: 0 done; 2 settings or usage; 3 a source file; 4 night held back; 5 tables; 6 Java, jars, model or storage; 7 the night
@@ -159,7 +161,8 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "sql",
         parents=[with_settings],
         help="ask the tables in SQL (DuckDB)",
-        description="Runs SQL over the tables by their names; vectors are in the view item_vectors_unpacked.",
+        description="Runs SQL over the tables by their names; vectors are in the view item_vectors_unpacked. "
+        "similar('a text or id', k := 10) is a table of the items that are most like it.",
     )
     sql.add_argument("query", help='for instance "SELECT count(*) FROM neighbours"; SHOW TABLES lists what there is')
     sql.add_argument(
@@ -169,6 +172,31 @@ def _add_reading(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     sql.set_defaults(command=_sql)
     tables = commands.add_parser("tables", help="what each table and each column means, and questions to ask them, as Markdown")
     tables.set_defaults(command=_tables)
+    similar = commands.add_parser(
+        "similar",
+        parents=[with_settings],
+        help="the items that are most like a text, or like one of them, at once",
+        description="The items of a published night that are most like a text, read as a title, or like the item of an id, compared with "
+        "all of the night by the similarity that is published. The first command for a night makes an index of it (search.index).",
+    )
+    similar.add_argument("query", help="a text, the id of an item, or - for several from the standard input, one a line")
+    similar.add_argument("--k", type=int, default=10, help="items to find (default: 10)")
+    similar.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: the latest published)")
+    similar.add_argument(
+        "--format", choices=["table", "csv", "json"], default="table", help="how they are printed; json: a line a query (default: table)"
+    )
+    similar.set_defaults(command=_similar)
+    explain = commands.add_parser(
+        "explain",
+        parents=[with_settings],
+        help="why two items are similar: every part, what they share, where they differ",
+        description="Of two items of a published night: their similarity and what each channel gives to it, the words and codes that carry "
+        "it, their fields side by side, and the place of each in the other's list.",
+    )
+    explain.add_argument("items", nargs=2, metavar="ID", help="the ids of the two items")
+    explain.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it too (png, svg or pdf)")
+    explain.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: the latest published)")
+    explain.set_defaults(command=_explain)
     evaluate = commands.add_parser(
         "evaluate",
         parents=[with_settings],
@@ -309,6 +337,25 @@ def _tables(given: argparse.Namespace) -> None:
     from jobs.dictionary import page
 
     print(page(), end="")
+
+
+def _similar(given: argparse.Namespace) -> None:
+    from jobs.similar import answers, shelf_of
+
+    queries = (line.strip() for line in sys.stdin if line.strip()) if given.query == "-" else [given.query]
+    for answer in answers(shelf_of(settings_file.load(given.settings), given.date), queries, given.k, given.format):
+        print(answer, flush=True)
+
+
+def _explain(given: argparse.Namespace) -> None:
+    from jobs.explain import explain, told
+
+    found = explain(settings_file.load(given.settings), given.items[0], given.items[1], given.date)
+    print(told(found), flush=True)
+    if given.picture:
+        from jobs.picture import drawn
+
+        drawn(found, given.picture)
 
 
 def _evaluate(given: argparse.Namespace) -> None:

@@ -6,15 +6,14 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.errors import ContractError, SettingsError, SourceError
+from jobs.errors import SettingsError, SourceError
 from jobs.settings import Settings
-from jobs.sql import connect, rows
+from jobs.sql import connect, published_night, rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 COLUMNS = ["query_id", "match_id"]
-SHOWN = 5  # nights in an error
 # clean_items forgets a night before neighbours does
 PRESENT = """
     SELECT item_id FROM clean_items WHERE snapshot_date = $1 UNION SELECT item_id FROM neighbours WHERE snapshot_date = $1"""
@@ -30,8 +29,7 @@ def evaluate(settings: Settings, truth: Path, ks: Sequence[int], night: date | N
         raise SettingsError(f"--k {min(ks)}: k must be at least 1", "write it like 1,5,10")
     pairs = read_pairs(truth)
     connection = connect(settings)
-    published = [row[0] for row in rows(connection, "SELECT DISTINCT snapshot_date FROM neighbours ORDER BY 1")]
-    night = _among(published, night, settings.lake.root)
+    night = published_night(connection, settings.lake.root, night)
     ((last,),) = rows(connection, "SELECT max(rank) FROM neighbours WHERE snapshot_date = $1", night)
     if too_far := [k for k in ks if k > last]:
         raise SettingsError(
@@ -57,21 +55,6 @@ def evaluate(settings: Settings, truth: Path, ks: Sequence[int], night: date | N
         hits = sum(rank is not None and rank <= k for rank, _, _ in ranks)
         lines.append(f"recall@{k:<3} {hits / len(pairs):.4f}  ({hits:,} of {len(pairs):,})")
     return "\n".join(lines)
-
-
-def _among(published: list[date], night: date | None, root: str) -> date:
-    """The night, or the newest of those published."""
-    if not published:
-        raise ContractError(f"no night is published under {root}", "run one first, for instance `shelfmates run --date YYYY-MM-DD`")
-    if night is None:
-        return published[-1]
-    if night not in published:
-        near = sorted(sorted(published, key=lambda other: abs(other - night))[:SHOWN])
-        raise SettingsError(
-            f"--date {night}: this night is not published",
-            f"name one that is; the nearest of {len(published)}: {', '.join(map(str, near))}",
-        )
-    return night
 
 
 def _unknown(connection: "DuckDBPyConnection", truth: Path, night: date) -> SourceError:

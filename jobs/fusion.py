@@ -29,11 +29,13 @@ from jobs.tables import PARTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jobs.pool import Workers  # with torch, which those that search have loaded
+    from jobs.pool import Workers
 
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Told = tuple[Vectors, Flags, Flags, Flags, Vectors, Rows]  # see `Items.told`
 
 # columns that are read beside the vector; their types are called the same by Arrow and by Spark
 READ = {"title": pa.string(), "fields": pa.string(), "price": pa.float64(), "currency": pa.string(), "category": pa.string()}
@@ -79,7 +81,7 @@ class Items:
         return Items(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @property
-    def told(self) -> tuple[Vectors, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_], Vectors, Rows]:
+    def told(self) -> Told:
         """What decides beside products: see `score.fuse`."""
         return self.known, self.fields.present, self.codes.present, self.categories.present, self.prices, self.currencies
 
@@ -133,38 +135,42 @@ def compared(queries: Items, others: Items, weights: Vectors) -> Vectors:
     """(q, n) float32 similarities of all pairs; -inf where no channel has anything to compare."""
     found = np.empty((len(queries), len(others)), dtype=np.float32)
     for start in range(0, len(others), AT_ONCE[1]):
-        theirs = _Inverted.of(others[start : start + AT_ONCE[1]])
+        theirs = Sought.of(others[start : start + AT_ONCE[1]])
         for first in range(0, len(queries), AT_ONCE[0]):
             mine = queries[first : first + AT_ONCE[0]]
-            found[first : first + len(mine), start : start + len(theirs.items)] = theirs.compared(mine, weights)
+            found[first : first + len(mine), start : start + len(theirs)] = theirs.compared(mine, weights)
     return found
 
 
 @dataclass(frozen=True)
-class _Inverted:
-    """Some items whose terms are looked up by others."""
+class Sought:
+    """Some items that others are compared with: their vectors, what decides beside products (`Items.told`), their terms by bucket; whether
+    of all of them the fields say no more than the title."""
 
-    items: Items
+    vectors: Vectors
+    told: Told
     titles: Inverted
     fields: Inverted
     codes: Inverted
     categories: Inverted
-    bare: bool  # of all of them the fields say no more than the title
+    bare: bool
 
     @classmethod
-    def of(cls, items: Items) -> "_Inverted":
+    def of(cls, items: Items) -> "Sought":
         bare, titles = bool(items.bare.all()), items.titles.inverted()
         fields = titles if bare else items.fields.inverted()
-        return cls(items, titles, fields, items.codes.inverted(), items.categories.inverted(), bare)
+        return cls(items.vectors, items.told, titles, fields, items.codes.inverted(), items.categories.inverted(), bare)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
 
     def compared(self, queries: Items, weights: Vectors) -> Vectors:
         """(q, n) similarities of queries with them."""
-        mine, theirs = queries, self.items
-        found = mine.vectors @ theirs.vectors.T
-        spelt = mine.titles.products(self.titles)
-        fields = spelt if self.bare and mine.bare.all() else mine.fields.products(self.fields)
-        coded, placed = mine.codes.products(self.codes), mine.categories.products(self.categories)
-        score.fuse(found, spelt, fields, coded, placed, *mine.told, *theirs.told, weights)
+        found = queries.vectors @ self.vectors.T
+        spelt = queries.titles.products(self.titles)
+        fields = spelt if self.bare and queries.bare.all() else queries.fields.products(self.fields)
+        coded, placed = queries.codes.products(self.codes), queries.categories.products(self.categories)
+        score.fuse(found, spelt, fields, coded, placed, *queries.told, *self.told, weights)
         return found
 
 
@@ -269,7 +275,7 @@ def met(
     def search(thread: int) -> None:
         for start in range(step * thread, len(of), step * pool.threads):
             theirs = np.arange(start, min(start + step, len(of)))
-            inverted = _Inverted.of(of[start : start + step])
+            inverted = Sought.of(of[start : start + step])
             for slots, items in zip(cuts, asking, strict=True):
                 mine = queries[slots]
                 similarities = inverted.compared(items, weights)

@@ -55,6 +55,7 @@ PARSED_DDL = (
     "content string, repaired boolean, text string"
 )
 KEY = ["source", "file", "row"]  # of a raw row, within its night
+BLANK = sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 _ARROW = {"price": pa.decimal128(18, 2), "in_stock": pa.bool_(), "attributes": pa.map_(pa.string(), pa.string()), "repaired": pa.bool_()}
 _ITEM_FIELDS = [pa.field(name, _ARROW.get(name, pa.string())) for name in Item._fields]
 

@@ -181,8 +181,7 @@ def encoded(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Counts]:
 
 def _read(texts: pa.Array, read: Read) -> Iterator[tuple[Bounds, Counts, Counts]]:
     """Of some texts after others: how many terms each has; their buckets; their counts in the text."""
-    lowered = pc.replace_substring(pc.replace_substring(pc.utf8_lower(texts), "ς", "σ"), "ß", "ss")  # in capitals Σ and SS
-    data, offsets = encoded(pc.utf8_normalize(lowered, form="NFD"))
+    data, offsets = encoded(folded(texts))
     start = 0
     while start == 0 or start < len(offsets) - 1:
         stop = max(start + 1, int(np.searchsorted(offsets, int(offsets[start]) + BYTES_AT_ONCE, side="right")) - 1)
@@ -192,6 +191,12 @@ def _read(texts: pa.Array, read: Read) -> Iterator[tuple[Bounds, Counts, Counts]
         total = read(data, part, kinds(), BUCKETS, bounds, buckets, counts)
         yield np.diff(bounds), buckets[:total].copy(), counts[:total].copy()
         start = stop
+
+
+def folded(texts: pa.Array) -> pa.Array:
+    """The texts letter by letter, accents apart, case gone."""
+    lowered = pc.replace_substring(pc.replace_substring(pc.utf8_lower(texts), "ς", "σ"), "ß", "ss")  # in capitals Σ and SS
+    return pc.utf8_normalize(lowered, form="NFD")
 
 
 @cache

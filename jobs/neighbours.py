@@ -25,10 +25,11 @@ from jobs.block_search import Effort
 from jobs.carried import Since
 from jobs.errors import ContractError
 from jobs.increment import Base, Read
+from jobs.item import BLANK
 from jobs.lake import Lake
 from jobs.lists import Made, brought_up_to_date, carried_on, made_anew
 from jobs.night import Counts, Night
-from jobs.nodes import BLANK, counted, items_of, nodes_of, others, sampled
+from jobs.nodes import counted, items_of, nodes_of, others, sampled
 from jobs.recall import coverage, recall
 from jobs.session import at_once, progress, readied
 from jobs.settings import Settings

@@ -3,7 +3,6 @@
 A node is all the items of one block that read the same (and, across sources, have one source).
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,12 +15,11 @@ from pyspark.sql import functions as F
 from jobs import fusion
 from jobs.block import odd_size
 from jobs.errors import ContractError
-from jobs.item import all_fields_sql
+from jobs.item import BLANK, all_fields_sql
 from jobs.night import Night
 from jobs.settings import Neighbours, Weigh, Weights
 
 NAME = "element_at(members, 1)"  # SQL of a node, by which it is told from all others
-BLANK = hashlib.sha256(b"").hexdigest()  # content_hash of an item without text: embed gives it the zero vector, which is near nothing
 
 
 def block_of(block_by: tuple[str, ...]) -> Column:

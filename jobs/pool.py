@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-
 Item = TypeVar("Item")
 
 
@@ -29,9 +27,18 @@ class Workers:
 
 @contextmanager
 def workers(threads: int) -> Iterator[Workers]:
+    import torch  # by whoever has vectors to multiply; what is small does without (`alone`)
+
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield Workers(pool, threads)
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def alone() -> Iterator[Workers]:
+    """One thread, for work that torch has no part in: importing it takes seconds."""
+    with ThreadPoolExecutor(1) as pool:
+        yield Workers(pool, 1)

@@ -46,6 +46,12 @@ def _bucket(letters, start, stop, buckets):  # type: ignore[no-untyped-def]
     return np.int32(mixed >> np.uint64(32) & np.uint64(buckets - 1))
 
 
+@njit(int32(int64[::1], int64), nogil=True, cache=True)
+def bucket(letters, size):  # type: ignore[no-untyped-def]
+    """The bucket of a term of these letters, by their code points, 0 for a boundary."""
+    return _bucket(letters, 0, len(letters), size)
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _counted(found, count, place, buckets, counts):  # type: ignore[no-untyped-def]
     """Writes the different ones of found[:count], ascending, and how often each occurs, from the place on; where the next ones go."""

@@ -1,6 +1,7 @@
 """The tables in SQL without Spark: every table of the lake as a DuckDB view of its own name.
 
-`item_vectors` keeps its vectors as bytes; the view `item_vectors_unpacked` has them as FLOAT[].
+`item_vectors` keeps its vectors as bytes; the view `item_vectors_unpacked` has them as FLOAT[]. `similar('…')` is a table too: the items
+that are most like a text, or like the item of an id (`jobs.similar`).
 """
 
 import csv
@@ -10,17 +11,28 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.errors import ContractError, SettingsError, ToolchainError
+from jobs.errors import ContractError, SettingsError, ShelfmatesError, ToolchainError
 from jobs.settings import Settings
 from jobs.table import Table
-from jobs.tables import ITEM_VECTORS, TABLES
+from jobs.tables import ITEM_VECTORS, PARTS, TABLES
 from jobs.views import VIEWS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
+
+    from jobs.similar import Shelf
+
+SHOWN = 5  # nights in an error
+_PARTS = ", ".join(f"{part} FLOAT" for part in PARTS)
+SIMILAR = (  # what `similar` gives: `similar.Similar` as DuckDB calls it
+    f"STRUCT(rank INTEGER, item_id VARCHAR, similarity FLOAT, parts STRUCT({_PARTS}), title VARCHAR, brand VARCHAR, price DECIMAL(18,2), "
+    "currency VARCHAR)[]"
+)
 
 
 def answer(settings: Settings, query: str, at: str | None = None, form: str = "table") -> str:
@@ -31,6 +43,7 @@ def answer(settings: Settings, query: str, at: str | None = None, form: str = "t
     import duckdb
 
     connection = connect(settings, at)
+    failed = _offer_similar(connection, settings, at)
     if at is not None and at.isdecimal():
         _check_reached(settings, query, int(at))
     try:
@@ -39,6 +52,8 @@ def answer(settings: Settings, query: str, at: str | None = None, form: str = "t
             return "done"
         return _text(result, form)
     except duckdb.Error as error:
+        if failed:
+            raise failed[0] from error
         raise SettingsError(f"DuckDB says: {error}", f"tables here: {', '.join(TABLES)}; views: {', '.join(VIEWS)}") from error
 
 
@@ -58,6 +73,8 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
         raise ToolchainError(
             f"there are no tables under {root}", "run a night first, for instance `shelfmates run --date YYYY-MM-DD`, or set lake.root"
         )
+    # a function that Spark calls otherwise, in SQL that is written for both
+    connection.execute("CREATE MACRO startswith(text, beginning) AS starts_with(text, beginning)")
     for table in present:
         with _readable():
             connection.execute(f'CREATE VIEW "{table.name}" AS {_selection(f"{root}/{table.name}", table, at)}')
@@ -77,6 +94,28 @@ def rows(connection: "DuckDBPyConnection", query: str, *values: Any) -> list[tup
         return connection.execute(query, values).fetchall()
 
 
+def table(connection: "DuckDBPyConnection", query: str, *values: Any) -> "pa.Table":
+    """The same rows as one Arrow table."""
+    with _readable():
+        return connection.execute(query, values).to_arrow_table()
+
+
+def published_night(connection: "DuckDBPyConnection", root: str, night: date | None) -> date:
+    """The night, or the newest of those published. Raises SettingsError for one that is not, ContractError where none is."""
+    nights: list[date] = [row[0] for row in rows(connection, "SELECT DISTINCT snapshot_date FROM neighbours ORDER BY 1")]
+    if not nights:
+        raise ContractError(f"no night is published under {root}", "run one first, for instance `shelfmates run --date YYYY-MM-DD`")
+    if night is None:
+        return nights[-1]
+    if night not in nights:
+        near = sorted(sorted(nights, key=lambda other: abs(other - night))[:SHOWN])
+        raise SettingsError(
+            f"--date {night}: this night is not published",
+            f"name one that is; the nearest of {len(nights)}: {', '.join(map(str, near))}",
+        )
+    return night
+
+
 @contextmanager
 def _readable() -> Iterator[None]:
     import duckdb
@@ -89,6 +128,33 @@ def _readable() -> Iterator[None]:
             f"the lake's tables cannot be read: {str(error).splitlines()[0]}",
             "see that lake.root is right; `shelfmates prepare` creates absent tables, damaged ones must be restored from a copy",
         ) from error
+
+
+def _offer_similar(connection: "DuckDBPyConnection", settings: Settings, at: str | None) -> list[ShelfmatesError]:
+    """Makes the table function `similar(query, k := 10)`, which loads what it needs when it is first called; where the errors will be that
+    it has raised, which DuckDB tells in words of its own."""
+    failed: list[ShelfmatesError] = []
+
+    @cache
+    def shelf() -> "Shelf":
+        from jobs.similar import shelf_of
+
+        if at is not None and at.isdecimal():
+            raise SettingsError(f"--at {at}: similar() looks at a night, not at a version", "write the night's date like 2026-11-20")
+        return shelf_of(settings, date.fromisoformat(at) if at else None)
+
+    def similar_items(query: str, k: int) -> list[dict[str, Any]]:
+        try:
+            return [found._asdict() for found in shelf().similar(query, k)]
+        except ShelfmatesError as error:
+            failed.append(error)
+            raise
+
+    connection.create_function("similar_items", similar_items, ["VARCHAR", "INTEGER"], SIMILAR)
+    connection.execute(
+        'CREATE MACRO "similar"(query, k := 10) AS TABLE SELECT unnest(similar_items(query::VARCHAR, k::INTEGER), max_depth := 2)'
+    )
+    return failed
 
 
 def _check_reached(settings: Settings, query: str, version: int) -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from jobs.evaluate import evaluate
+from jobs.explain import explain
 from jobs.generate import generate
 from jobs.night import Counts, Night
 from jobs.settings import Settings, load
+from jobs.similar import shelf_of
 from jobs.sql import answer
 from jobs.stages import STAGES
 from jobs.table import Table
@@ -96,6 +98,28 @@ def test_neighbours_across_sources_find_known_matches(nights: Nights) -> None:
     printed = evaluate(nights.settings, nights.folder / "truth" / "matches.csv", [1, 10], SECOND.date)
     recall = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:]}
     assert 0.2 < recall["recall@1"] <= recall["recall@10"]  # a random encoder of letters, over 300 candidates
+
+
+def test_what_is_published_of_an_item_is_what_a_search_finds(nights: Nights) -> None:
+    """By the SQL of two engines; a search looks in the item's own source too."""
+    shelf = shelf_of(nights.settings, FIRST.date)
+    rows = nights.lake.read(NEIGHBOURS, FIRST).select("item_id", "neighbour_id", "similarity", "parts").collect()
+    of = {row["item_id"] for row in rows[::97]}
+    found = {(item, row.item_id): row for item in of for row in shelf.similar(item, len(shelf.items))}
+    assert of
+    for row in rows:
+        if row["item_id"] in of:
+            same = found[row["item_id"], row["neighbour_id"]]
+            assert (same.similarity, same.parts) == (row["similarity"], row["parts"].asDict())
+
+
+def test_what_is_published_of_two_items_is_what_is_explained(nights: Nights) -> None:
+    rows = nights.lake.read(NEIGHBOURS, SECOND).orderBy("rank", "item_id").limit(3).collect()
+    for row in rows:
+        found = explain(nights.settings, row["item_id"], row["neighbour_id"])
+        assert found.explanation.similarity == row["similarity"]
+        assert {channel.name: channel.part for channel in found.explanation.channels} == row["parts"].asDict()
+        assert (found.listed[0].rank, found.listed[0].similarity) == (row["rank"], row["similarity"])
 
 
 def test_sql_looks_back_by_date_and_by_version(nights: Nights) -> None:

@@ -32,6 +32,7 @@ _TYPES = {
     "float": pa.float32(),
     "double": pa.float64(),
     "boolean": pa.bool_(),
+    "binary": pa.binary(),
     "timestamp": pa.timestamp("us", "UTC"),
     "decimal(18,2)": pa.decimal128(18, 2),
     "array<string>": pa.list_(pa.string()),
