@@ -15,7 +15,6 @@ what is in stock (see `stock`).
 Ids in the truth are the lake's item_ids. What products exist stands in `assortment`, how sources list them in `offer`, dirt in `dirt`.
 """
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -135,14 +134,14 @@ def generate(
     events = users * EVENTS_EACH if events is None else events
     _check(items, nights, start, dirt, change, users, events)
     catalogue = _Catalogue(items, seed, round(dirt * MILLION), round(change * MILLION), stocked=users > 0)
-    settings, example = folder / "shelfmates.toml", Path(__file__).with_name("example.toml")
+    settings = folder / "shelfmates.toml"
     try:
-        if settings.exists() and settings.read_bytes() != example.read_bytes():
+        if settings.exists() and settings.read_text(encoding="utf-8") not in (_settings(stocked=True), _settings(stocked=False)):
             raise SettingsError(
                 f"{settings} is there, and is not the catalogue's", "name another folder with --out, or move that file away"
             )
         (folder / "truth").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(example, settings)
+        settings.write_text(_settings(stocked=catalogue.stocked), encoding="utf-8")
         feeds = [feed for night in range(nights) for feed in _write_night(folder, catalogue, night, start + timedelta(days=night))]
         matches = _write_matches(folder / "truth" / "matches.csv", catalogue, nights - 1)
         interactions = (
@@ -153,6 +152,17 @@ def generate(
             f"{folder} cannot be written: {error}", "name a folder that this user may write, on a disk with room"
         ) from error
     return Summary(folder, tuple(feeds), matches, interactions)
+
+
+def _settings(*, stocked: bool) -> str:
+    """Of the catalogue; where there are shoppers, with what is in stock and what they do."""
+    found = Path(__file__).with_name("example.toml").read_text(encoding="utf-8")
+    if not stocked:
+        return found
+    for dialect in DIALECTS:
+        image = f'image = "{dialect.columns["image"]}"\n'
+        found = found.replace(image, f'{image}availability = "{stock.COLUMNS[dialect.source]}"\n')
+    return found + Path(__file__).with_name("example_shoppers.toml").read_text(encoding="utf-8")
 
 
 def _check(items: int, nights: int, start: date, dirt: float, change: float, users: int, events: int) -> None:

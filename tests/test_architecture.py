@@ -28,7 +28,7 @@ PARTS = {
     "comparisons",
 }
 SPARK = {"lake", "session", "daemon"} | PARTS  # those that may import Spark beside the stages
-ENTRY = {"cli", "shift"}  # above the stages
+ENTRY = {"cli", "shift", "forget"}  # above the stages
 ROOTS = {"errors", "settings", "table", "tables", "decisions", "night", "stages"}
 
 
