@@ -19,8 +19,9 @@ from jobs import published
 from jobs.errors import HeldError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
+from jobs.sections import Audit
 from jobs.session import at_once
-from jobs.settings import Audit, Settings
+from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS, STAGED_NEIGHBOURS
 
 if TYPE_CHECKING:

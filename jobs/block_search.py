@@ -9,7 +9,7 @@ import numpy as np
 from jobs import fusion, measure
 from jobs.block import Block, Labels, Named, Rows, Vectors
 from jobs.kernel import NONE
-from jobs.settings import Neighbours
+from jobs.sections import Neighbours
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,9 +14,10 @@ from expectations import bundles
 from expectations.suite import load_ahead, measured
 from jobs.decisions import BUNDLES, INTERACTIONS
 from jobs.downstream import published, put
+from jobs.feeds import Interactions
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import Interactions, Settings
+from jobs.settings import Settings
 
 CERTAIN = 1.96  # standard deviations
 

@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 
 from jobs import address, freshness
 from jobs.errors import TransientError
+from jobs.feeds import Source
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.settings import Source
 
 SHOWN = 5  # nights in an error
 

@@ -21,9 +21,10 @@ from jobs.address import shown
 from jobs.decisions import INTERACTIONS, QUARANTINED_INTERACTIONS, USER_KEYS
 from jobs.downstream import put
 from jobs.errors import ContractError, HeldError
+from jobs.feeds import Interactions
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import Interactions, Settings
+from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS
 from jobs.user_key import user_key
 

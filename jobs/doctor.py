@@ -11,7 +11,8 @@ from jobs import encoder, feed, toolchain
 from jobs import settings as settings_file
 from jobs.address import shown
 from jobs.errors import ShelfmatesError, ToolchainError
-from jobs.settings import Settings, Source
+from jobs.feeds import Source
+from jobs.settings import Settings
 from jobs.toolchain import Finding
 
 DISK_MINIMUM = 5e9  # bytes: the lake of a season of small nights, and Spark's shuffles

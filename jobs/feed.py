@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from jobs import address, csv_record, header, json_array, plaintext
 from jobs.errors import ShelfmatesError, SourceError, TransientError
-from jobs.settings import AnyFeed
+from jobs.feeds import AnyFeed
 
 LONGEST = 16 << 20  # characters of one value, line or JSON object: beyond it a quote or a bracket was never closed
 PARQUET_ROWS = 1000  # read at a time

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.settings import Audit
+from jobs.sections import Audit
 from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 

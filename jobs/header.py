@@ -6,7 +6,7 @@ Costs nothing to speak of. Reading the names out of a file does not belong here.
 import difflib
 
 from jobs import csv_record
-from jobs.settings import AnyFeed
+from jobs.feeds import AnyFeed
 
 SEPARATORS = {",": ",", ";": ";", "\t": r"\t", "|": "|", "#": "#", ":": ":"}  # separator -> as TOML writes it
 SHOWN = 50  # names in an error

@@ -14,7 +14,7 @@ from jobs import fusion
 from jobs.carried import Since
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.settings import Neighbours
+from jobs.sections import Neighbours
 from jobs.tables import STAGED_NEIGHBOURS
 
 # Of the items, and of all: where more have to be compared with everything, a full search is faster. Of 123,730 products on 2 cores it took

@@ -26,9 +26,10 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from jobs import address, changes, feed, freshness, header
 from jobs.errors import ShelfmatesError, SourceError, TransientError
+from jobs.feeds import Source
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import Settings, Source
+from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 BATCH_ROWS = 1000  # handed to Spark at a time: a few megabytes where descriptions are long

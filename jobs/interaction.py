@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import NamedTuple
 
-from jobs.settings import Interactions
+from jobs.feeds import Interactions
 
 MOMENTS = 10**11  # seconds since 1970 end below, in the year 5138: a greater number is one of milliseconds
 

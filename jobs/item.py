@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from jobs import availability, price, text
 from jobs.errors import ContractError
-from jobs.settings import Clean, Settings, Source, Weigh
+from jobs.feeds import Source
+from jobs.sections import Clean, Weigh
+from jobs.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -17,8 +17,8 @@ from jobs.increment import Base
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.nodes import few, with_vectors
+from jobs.sections import Neighbours
 from jobs.session import gpu_of_task
-from jobs.settings import Neighbours
 from jobs.tables import PARTS, STAGED_NEIGHBOURS
 from jobs.work import Work, by_block
 

@@ -20,8 +20,9 @@ from jobs import encoder
 from jobs.decisions import DECISIONS
 from jobs.lake import Lake, among
 from jobs.night import Counts, Night
+from jobs.sections import Maintenance
 from jobs.session import at_once
-from jobs.settings import Maintenance, Settings
+from jobs.settings import Settings
 from jobs.table import Table
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, NEIGHBOURS, OVERRIDES, RAW_ITEMS, STAGED_NEIGHBOURS, TABLES
 

@@ -17,7 +17,7 @@ from jobs.block import odd_size
 from jobs.errors import ContractError
 from jobs.item import BLANK, all_fields_sql
 from jobs.night import Night
-from jobs.settings import Neighbours, Weigh, Weights
+from jobs.sections import Neighbours, Weigh, Weights
 
 NAME = "element_at(members, 1)"  # SQL of a node, by which it is told from all others
 

@@ -19,7 +19,8 @@ from jobs.decisions import PRICE_POSITIONS
 from jobs.downstream import published, put
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import PricePositions, Settings
+from jobs.sections import PricePositions
+from jobs.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

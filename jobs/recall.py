@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from jobs import fusion, measure, sample, task
 from jobs.nodes import few, known_items, others, read, with_vectors
-from jobs.settings import Neighbours
+from jobs.sections import Neighbours
 
 AT_ONCE = 32  # sampled items that are compared with all of their neighbours
 

@@ -21,12 +21,13 @@ from expectations.suite import load_ahead, measured
 from jobs.affinity import affinities
 from jobs.decisions import ANYONE, INTERACTIONS, RECOMMENDATIONS
 from jobs.downstream import published, put
+from jobs.feeds import Interactions
 from jobs.graph import Graph, Positions, both_ways
 from jobs.interest import Interests, exposure, interests, weights_of
 from jobs.kernel import NONE
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import Interactions, Settings
+from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS
 from jobs.taste import KINDS, Owned, Recommendations, ranking, recommended
 

@@ -16,7 +16,8 @@ from jobs.decisions import SUBSTITUTES
 from jobs.downstream import published, put
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import Settings, Substitutes
+from jobs.sections import Substitutes
+from jobs.settings import Settings
 from jobs.tables import CLEAN_ITEMS, NEIGHBOURS
 
 FIELDS = ("source", "brand", "category", "price", "currency")

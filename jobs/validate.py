@@ -29,7 +29,8 @@ from jobs.address import shown
 from jobs.errors import HeldError, SettingsError, ToolchainError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import RowRule, Settings, Validate
+from jobs.sections import RowRule, Validate
+from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, QUARANTINED_ITEMS, RAW_ITEMS
 
 # a title with one of these characters names something, however short it is: 茶 is a word

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs import fusion
-from jobs.settings import Neighbours
+from jobs.sections import Neighbours
 
 
 def by_block(groups: list[Any], counted: str) -> Counter[str]:

@@ -28,8 +28,8 @@ PARTS = {
     "comparisons",
 }
 SPARK = {"lake", "session", "daemon"} | PARTS  # those that may import Spark beside the stages
-ENTRY = {"cli", "shift", "forget"}  # above the stages
-ROOTS = {"errors", "settings", "table", "tables", "decisions", "night", "stages"}
+ENTRY = {"cli", "arguments", "commands", "shift", "forget"}  # above the stages
+ROOTS = {"errors", "section", "feeds", "sections", "settings", "table", "tables", "decisions", "night", "stages"}
 
 
 class Loaded(ast.NodeTransformer):

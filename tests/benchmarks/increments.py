@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from jobs import settings as settings_file
-from jobs.cli import STAGES
 from jobs.generate import generate
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.session import open_session
 from jobs.settings import Settings
+from jobs.stages import STAGES
 from tests.benchmarks.vectors import FOLDER
 
 START = date(2026, 1, 1)

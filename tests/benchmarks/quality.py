@@ -30,8 +30,9 @@ from jobs.evaluate import read_pairs
 from jobs.generate import generate
 from jobs.lake import Lake
 from jobs.night import Night
+from jobs.sections import Weights
 from jobs.session import open_session
-from jobs.settings import Settings, Weights
+from jobs.settings import Settings
 from jobs.tables import STAGED_NEIGHBOURS
 from tests.benchmarks.vectors import FOLDER, names
 

@@ -38,7 +38,7 @@ from jobs.fusion import Reading, Vectors
 from jobs.generate import generate
 from jobs.pool import workers
 from jobs.search import Index
-from jobs.settings import Weights
+from jobs.sections import Weights
 from tests.benchmarks.vectors import FOLDER, names, stored
 
 QUERIES, K = 200, 10

@@ -13,7 +13,8 @@ from jobs import audit, publish
 from jobs.errors import HeldError
 from jobs.lake import Lake
 from jobs.night import Night, Release
-from jobs.settings import Neighbours, Settings, load
+from jobs.sections import Neighbours
+from jobs.settings import Settings, load
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, CURRENT_NEIGHBOURS, NEIGHBOURS, OVERRIDES, STAGED_NEIGHBOURS
 from tests.conftest import MINIMAL
 from tests.rows import clean_item, in_order

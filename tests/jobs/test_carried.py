@@ -11,7 +11,7 @@ import pytest
 from jobs import knn, neighbour_list, task
 from jobs.block_search import Search
 from jobs.carried import Since
-from jobs.settings import Neighbours
+from jobs.sections import Neighbours
 from tests.jobs.test_task import DIMENSION, ROWS, K, Log, Told, batches_of, families, normalised, search_of
 
 Pair = dict[str, Any]  # a PAIR row

@@ -15,7 +15,7 @@ import pytest
 
 from jobs import feed
 from jobs.errors import SourceError
-from jobs.settings import Columns, Source
+from jobs.feeds import Columns, Source
 
 COLUMNS = Columns(id="id", title="title", price="price")
 CSV = b"id,title,price\n1,Lamp,5\n2,Chair,6\n"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.feeds import Interactions
 from jobs.interaction import Event, Reason, keyed, moment, parser, whole
-from jobs.settings import Interactions
 
 NIGHT = date(2026, 1, 5)
 FEED = {"path": "events.csv", "columns": {name: name for name in ("user", "item", "time", "event", "order", "quantity")}}

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from jobs import item
 from jobs.errors import ContractError
-from jobs.settings import Clean, Settings, Source
+from jobs.feeds import Source
+from jobs.sections import Clean
+from jobs.settings import Settings
 
 COLUMNS = {
     "id": "sku",

@@ -14,7 +14,8 @@ from jobs import encoder, freshness, ingest, maintain
 from jobs.errors import TransientError
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.settings import Maintenance, Settings
+from jobs.sections import Maintenance
+from jobs.settings import Settings
 from jobs.table import Table
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, NEIGHBOURS, RAW_ITEMS, STAGED_NEIGHBOURS, TABLES
 from tests.rows import clean_item, in_order

@@ -22,7 +22,8 @@ from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.nodes import counted, items_of, known_items, nodes_of, read, sampled
-from jobs.settings import Neighbours, Settings, Weigh, Weights
+from jobs.sections import Neighbours, Weigh, Weights
+from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, NEIGHBOURS, STAGED_NEIGHBOURS
 from tests.conftest import MINIMAL
 from tests.jobs.test_fusion import expected

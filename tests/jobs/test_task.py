@@ -13,7 +13,7 @@ from jobs import block_search, cells, fusion, knn, lexicon, neighbour_list, scri
 from jobs.block_search import Search
 from jobs.errors import ContractError
 from jobs.pool import workers
-from jobs.settings import Neighbours
+from jobs.sections import Neighbours
 from tests.readings import by_meaning
 from tests.readings import columns as read
 

@@ -11,7 +11,8 @@ from jobs import item, validate
 from jobs.errors import HeldError, SettingsError, ToolchainError
 from jobs.lake import Lake
 from jobs.night import Counts, Night
-from jobs.settings import RowRule, Settings
+from jobs.sections import RowRule
+from jobs.settings import Settings
 from jobs.tables import AUDIT_RESULTS, NEIGHBOURS, QUARANTINED_ITEMS, RAW_ITEMS
 from tests import cases
 from tests.conftest import MINIMAL
