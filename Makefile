@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser approval-test backfill-test bench-embed bench-explorer bench-gpu \
-	bench-increments bench-neighbours bench-quality bench-recommend bench-search \
+	bench-downstream bench-duplicates bench-increments bench-neighbours bench-quality bench-recommend bench-search \
 	disk-test kill-test scheduled-kill-test season-test stop-test ways-test airflow clean
 
 READY := .venv/.ready
@@ -100,6 +100,13 @@ bench-explorer: setup ## the explorer under twenty readers: the time of every ro
 
 bench-gpu: setup ## what a GPU makes of searching and encoding, beside what it can do at most (ROWS, ITEMS, REPEATS)
 	@.venv/bin/python -m tests.benchmarks.gpu $(OPTIONS)
+
+bench-downstream: setup ## what is made of a published night of a large shop: seconds, memory, and whether it is right (ROWS)
+	@.venv/bin/python -m tests.benchmarks.downstream $(OPTIONS)
+
+bench-duplicates: setup ## whether rows that are called one product are one, and what match probabilities are worth (DATA; PLOT=file.png)
+	@$(UV) sync --quiet --frozen --inexact --group bench
+	@.venv/bin/python -m tests.benchmarks.duplicates $(OPTIONS)
 
 bench-increments: setup ## what a night costs of which little has changed, beside a full build (ROWS)
 	@.venv/bin/python -m tests.benchmarks.increments $(OPTIONS)
