@@ -8,8 +8,8 @@ products are recommended from what all did in the nights before: nothing of the 
 basket. What is not on sale that night, or was bought before, nobody recommends.
 
 hit: the share of purchases that are among the ten. NDCG: the mean of 1 / log2(1 + rank), 0 beyond the ten (Järvelin and Kekäläinen, 2002).
-`new`: of products that have been listed for less than a week; `today`: of those listed that night. `alike`: mean similarity of two products
-of one list. `sold`: products that are recommended to anyone in the last night, as a share of all.
+`new`: of products that have been listed for less than a week; `today`: of those listed that night. In the last night, `alike`: mean
+similarity of two products of one list; `sold`: products that are recommended to anyone, as a share of all.
 
 popularity: what was done most, of late. co-occurrence: item-based cosine on the same histories (Deshpande and Karypis, 2004); shrunk: the
 same, a pair that few tell of counting less. content: neighbours alone, here by spelling. ours: `jobs.affinity` and `jobs.taste`. the truth:
