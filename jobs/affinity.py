@@ -1,7 +1,7 @@
-"""How likely two items please the same people: what people did, and where little is known of that, what the items are like.
+"""How likely whoever cares for one item cares for another: by what people did, and where little is known of that, by what items are like.
 
 Of two items that many know, what is cared for together tells more than what looks alike; of a new one nothing is known but what it is like.
-All is measured on the scale of the cosine of how much each user cares for two items (Sarwar, Karypis, Konstan and Riedl, 2001),
+All begins with the cosine of how much each user cares for two items (Sarwar, Karypis, Konstan and Riedl, 2001),
 
     cosine = together / (length · length)        together: Σ over users of care for one · care for the other
 
@@ -11,10 +11,15 @@ what they will, and a cosine as it stands would keep it down for that.
 What the likeness of a *linked* pair promises is learnt from all linked pairs: how many times as often as by their popularity alone those
 are cared for together that are about as similar. Against it stands what was seen, by the Gamma-Poisson shrinker (DuMouchel, 1999):
 
-    affinity = promised · (prior + together) / (prior + expected)        expected: what the promise comes to among those who had the time
+    cosine = promised · (prior + together) / (prior + expected)        expected: what the promise comes to among those who had the time
 
-A new item's affinity is what was promised, an old one's is its cosine. Pairs that are not linked are promised nothing: their cosine counts
-by the evidence of the item that fewer know. `evidence` is in purchases of today.
+Of a new item it is what was promised, of an old one what was seen. Pairs that are not linked are promised nothing: their cosine counts by
+the evidence of the item that fewer know. In the end
+
+    affinity of another for an item = cosine · √(popularity of the other / popularity of the item)
+
+is the share of those who care for the item that care for the other: the conditional probability of Deshpande and Karypis (2004). `evidence`
+is in purchases of today.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +42,8 @@ BINS = 20  # of linked pairs, by similarity, each with as much to be expected by
 FRESH = 0.25  # of the longest exposure: what has been there for less is compared with its like
 ITEMS_AT_ONCE = 2048  # of one thread's turn
 
+_NO_PAIRS = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+
 
 def affinities(
     of: Interests,
@@ -48,29 +55,32 @@ def affinities(
     beside: int = BESIDE,
     threads: int = 1,
 ) -> Graph:
-    """The affinities of all linked pairs, both ways, and of each item with those others that are best for it by what people did.
+    """In the row of each item, the affinity for it of all it is linked with, and of those others that are best by what people did.
 
-    These stand in its own row alone: nearly everything is bought together with what everybody buys, whose row would hold nearly everything.
     of: what users care for among the n items of `links`, whose values are similarities from 0 to 1. exposure (n,): for how much of the time
     that counts each item has been there, above 0 (`interest.exposure`). Raises ValueError where these are not of the same items, and for a
     prior or a doubt that is not above 0.
     """
     _check(of, links, exposure, prior, doubt)
     of = _without_the_longest(of)
-    evidence: Numbers = np.bincount(of.items, of.values.astype(np.float64) ** 2, len(links)).astype(np.float64)
-    lengths = np.sqrt(evidence * exposure)
-    known, others, found = _together(of, links, evidence, lengths, doubt, beside, threads)
-    rates = np.sqrt(_popularity(evidence, exposure))
+    evidence = _evidence(of, len(links))
+    lengths, rates = np.sqrt(evidence * exposure), np.sqrt(_popularity(evidence, exposure))
+    together, others = _together(of, links, evidence, lengths, doubt, beside, threads)
     room = lengths[links.rows] * lengths[links.items]
-    likely = promised(links.values, known, room, rates[links.rows] * rates[links.items])
-    mixed = likely * (prior + known) / (prior + likely * room)
-    pairs = np.nonzero(others != NONE)
-    return of_pairs(
-        np.concatenate([links.rows, pairs[0].astype(np.int32)]),
-        np.concatenate([links.items, others[pairs]]),
-        np.concatenate([mixed.astype(np.float32), found[pairs]]),
-        len(links),
+    likely = promised(links.values, together, room, rates[links.rows] * rates[links.items])
+    mixed = (likely * (prior + together) / (prior + likely * room)).astype(np.float32)
+    ones, items, values = (
+        np.concatenate(both) for both in ((links.rows, others.rows), (links.items, others.items), (mixed, others.values))
     )
+    return of_pairs(ones, items, (values * (rates[items] / rates[ones])).astype(np.float32), len(links))
+
+
+def cosines(of: Interests, count: int, *, doubt: float = DOUBT, beside: int = BESIDE, threads: int = 1) -> Graph:
+    """In the row of each of `count` items those best by what people did alone: cosines as they stand, that count by the evidence of
+    the item that fewer know."""
+    of, nothing = _without_the_longest(of), of_pairs(*_NO_PAIRS, count)
+    evidence = _evidence(of, count)
+    return _together(of, nothing, evidence, np.sqrt(evidence), doubt, beside, threads)[1]
 
 
 def promised(similarities: Values, together: Values, room: Numbers, popularity: Numbers) -> Numbers:
@@ -110,10 +120,17 @@ def _without_the_longest(of: Interests) -> Interests:
     return Interests(bounds, of.items[np.repeat(kept, lengths)], of.values[np.repeat(kept, lengths)])
 
 
+def _evidence(of: Interests, count: int) -> Numbers:
+    return np.bincount(of.items, of.values.astype(np.float64) ** 2, count).astype(np.float64)
+
+
 def _together(
     of: Interests, links: Graph, evidence: Numbers, lengths: Numbers, doubt: float, beside: int, threads: int
-) -> tuple[Values, npt.NDArray[np.int32], Values]:
-    """See `relevance.together`."""
+) -> tuple[Values, Graph]:
+    """How much the linked pairs are cared for together, and the best others of each item.
+
+    These stand in its own row alone: nearly everything is bought together with what everybody buys, whose row would hold nearly everything.
+    """
     known = np.zeros(len(links.items), dtype=np.float32)
     others, found = np.full((len(links), beside), NONE, dtype=np.int32), np.zeros((len(links), beside), dtype=np.float32)
     people, users, pairs = ((some.bounds, some.items, some.values) for some in (of, by_item(of, len(links)), links))
@@ -124,7 +141,8 @@ def _together(
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(compute, range(0, len(links), ITEMS_AT_ONCE)))
-    return known, others, found
+    rows, places = np.nonzero(others != NONE)
+    return known, of_pairs(rows.astype(np.int32), others[rows, places], found[rows, places], len(links))
 
 
 def _check(of: Interests, links: Graph, exposure: Numbers, prior: float, doubt: float) -> None:

@@ -8,8 +8,8 @@ products are recommended from what all did in the nights before: nothing of the 
 basket. What is not on sale that night, or was bought before, nobody recommends.
 
 hit: the share of purchases that are among the ten. NDCG: the mean of 1 / log2(1 + rank), 0 beyond the ten (Järvelin and Kekäläinen, 2002).
-`new`: of products that have been listed for less than a week; `today`: of those listed that night. `alike`: mean similarity of two products
-of one list. `sold`: products that are recommended to anyone in the last night, as a share of all.
+`new`: of products that have been listed for less than a week; `today`: of those listed that night. In the last night, `alike`: mean
+similarity of two products of one list; `sold`: products that are recommended to anyone, as a share of all.
 
 popularity: what was done most, of late. co-occurrence: item-based cosine on the same histories (Deshpande and Karypis, 2004); shrunk: the
 same, a pair that few tell of counting less. content: neighbours alone, here by spelling. ours: `jobs.affinity` and `jobs.taste`. the truth:
@@ -31,9 +31,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs import fusion, knn, lexicon, script
-from jobs.affinity import affinities
+from jobs.affinity import affinities, cosines
 from jobs.dialect import SHOP
-from jobs.graph import Graph, both_ways, of_pairs
+from jobs.graph import Graph, both_ways
 from jobs.history import Life, first_listed
 from jobs.interest import HALF_LIFE, Interests, exposure, interests, weights_of
 from jobs.kernel import NONE
@@ -83,11 +83,7 @@ class Known:
     exposure: Numbers
 
     def nothing(self) -> Graph:
-        return of_pairs(*[np.empty(0, dtype=np.int32)] * 2, np.empty(0, dtype=np.float32), len(self.links))
-
-    def together(self, doubt: float) -> Graph:
-        """Cosines as they stand, without content."""
-        return affinities(self.of, self.nothing(), np.ones(len(self.links)), doubt=doubt)
+        return cosines(self.of, len(self.links), beside=0)
 
     def ours(self) -> Graph:
         return affinities(self.of, self.links, self.exposure)
@@ -95,8 +91,8 @@ class Known:
 
 SYSTEMS: dict[str, tuple[Callable[[Known], Graph], float]] = {  # what is recommended for what, and the balance of a list
     "popularity": (Known.nothing, 1),
-    "co-occurrence": (lambda known: known.together(1e-9), 1),
-    "co-occurrence, shrunk": (lambda known: known.together(5), 1),
+    "co-occurrence": (lambda known: cosines(known.of, len(known.links), doubt=1e-9), 1),
+    "co-occurrence, shrunk": (lambda known: cosines(known.of, len(known.links)), 1),
     "content": (lambda known: known.links, 1),
     "ours, not diversified": (Known.ours, 1),
     "ours": (Known.ours, BALANCE),
@@ -153,7 +149,7 @@ def owned_by(past: Log, users: Ints) -> Owned:
     return Owned(bounds, (bought & 0xFFFF_FFFF).astype(np.int32))
 
 
-def alike(found: Ints, links: Graph) -> float:
+def alike(found: npt.NDArray[Any], links: Graph) -> float:
     """The mean similarity of two items of one list, 0 of those that are not linked."""
     one, two = (found[:, place].ravel() for place in np.triu_indices(K, 1))
     keys = links.rows.astype(np.int64) * len(links) + links.items
@@ -186,14 +182,14 @@ def asked(traffic: Traffic, log: Log, links: Graph) -> Iterator[Asked]:
         yield Asked(night, some, known, on_sale, owned_by(past, some.users), ages)
 
 
-def recommendations(of: Asked, system: str, threads: int) -> Ints:
+def recommendations(of: Asked, system: str, threads: int) -> npt.NDArray[Any]:
     graph_of, balance = SYSTEMS[system]
     known, popular = of.known, ranking(of.known.of, len(of.on_sale))
     given = of_users(known.of, of.targets.users), graph_of(known), known.links, of.owned, of.on_sale, popular
     return recommended(*given, K, balance=balance, threads=threads).positions
 
 
-def figures(system: str, ranks: Ints, ages: Ints) -> dict[str, Any]:
+def figures(system: str, ranks: npt.NDArray[Any], ages: Ints) -> dict[str, Any]:
     """ranks: of the purchase in the list, 0 where it is not in it."""
     row: dict[str, Any] = {"system": system}
     for name, some in (("all", ages >= 0), ("new", ages < NEW_DAYS), ("today", ages == 0)):

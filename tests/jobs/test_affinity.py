@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.affinity import BINS, LONGEST, affinities, promised
+from jobs.affinity import BINS, LONGEST, affinities, cosines, promised
 from jobs.graph import Graph, both_ways
 from jobs.interest import Interests
 from tests.jobs.test_taste import Row, graph, packed, rows_of
@@ -23,6 +23,7 @@ def slow(users: list[Row], links: Graph, exposure: list[float], beside: int) -> 
         care[user, list(cares)] = list(cares.values())
     together, evidence = care.T @ care, (care**2).sum(axis=0)
     room = np.sqrt(np.outer(evidence * exposure, evidence * exposure))
+    popular = (evidence + 1) / (exposure + sum(exposure) / evidence.sum()) if evidence.any() else np.ones(ITEMS)
     found = []
     for item, linked in enumerate(rows_of(links)):
         values = {
@@ -32,7 +33,8 @@ def slow(users: list[Row], links: Graph, exposure: list[float], beside: int) -> 
         }
         best = sorted(values, key=lambda other: (-round(values[other], 9), other))[:beside]
         mixed = {other: promise * (0.5 + together[item, other]) / (0.5 + promise * room[item, other]) for other, promise in linked.items()}
-        found.append(mixed | {other: values[other] for other in best})
+        cosines = mixed | {other: values[other] for other in best}
+        found.append({other: value * np.sqrt(popular[other] / popular[item]) for other, value in cosines.items()})
     return found
 
 
@@ -40,8 +42,7 @@ def slow(users: list[Row], links: Graph, exposure: list[float], beside: int) -> 
 @settings(max_examples=100, deadline=None)
 def test_affinities_are_those_of_the_slow_version(users: list[Row], links: Graph, exposure: list[float]) -> None:
     found = affinities(Interests(*packed(users)), links, np.array(exposure), prior=0.5, doubt=2, beside=ITEMS)
-    pairs = sum(cares[one] * cares[other] for cares in users for one in cares for other in cares)
-    if pairs < BINS:
+    if sum(sum(cares.values()) ** 2 for cares in users) < BINS:  # else likeness promises what was seen of the like
         for mine, theirs in zip(rows_of(found), slow(users, links, exposure, ITEMS), strict=True):
             assert mine == pytest.approx(theirs, abs=1e-6)
 
@@ -76,6 +77,19 @@ def test_a_new_item_is_as_popular_as_those_that_were_new_lately() -> None:
     links = graph(*pairs, (120, 40, 0.75), count=121)
     found = rows_of(affinities(bought(*baskets), links, exposure))
     assert found[40][120] > 2 * rows_of(affinities(bought(*baskets), links, np.append(np.ones(120), 0.001)))[40][120]
+
+
+def test_affinities_are_shares_of_those_who_care() -> None:
+    """All who bought 1 bought 0, but of those who bought 0 a quarter bought 1."""
+    found = rows_of(affinities(bought(*[(0, 1)] * 1000, *[(0,)] * 3000), graph(), always()))
+    assert [found[0][1], found[1][0]] == pytest.approx([0.25, 1], rel=0.01)
+
+
+def test_cosines_as_they_stand_tell_nothing_of_what_is_alike() -> None:
+    found = rows_of(cosines(bought(*[(0, 1)] * 1000, *[(0,)] * 3000, (2,)), ITEMS))
+    assert found[0] == pytest.approx({1: 0.5}, rel=0.01)
+    assert found[1] == {0: found[0][1]}
+    assert not found[2]
 
 
 def test_an_item_that_could_not_be_bought_for_long_is_not_the_less_for_it() -> None:
