@@ -10,7 +10,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from jobs import snapshot, sql
+from jobs import snapshot, sql, term
 from jobs.errors import SettingsError
 from jobs.explanation import Explanation, Shared, explained
 from jobs.settings import Settings
@@ -136,7 +136,7 @@ def _shares(title: str, shares: tuple[Shared, ...]) -> Iterator[str]:
         return
     yield f"\n{title}"
     for shared in shares[:MOST]:
-        grams = f"  {' '.join(gram.replace(chr(0), BLANK) for gram in shared.grams)}" if shared.mine != shared.theirs else ""
+        grams = f"  {' '.join(gram.replace(term.BOUNDARY, BLANK) for gram in shared.grams)}" if shared.mine != shared.theirs else ""
         yield f"{shared.share:>7.1%}  {name(shared)}{grams}"
     if rest := sum(shared.share for shared in shares[MOST:]):
         yield f"{rest:>7.1%}  {len(shares) - MOST} others"
@@ -153,7 +153,7 @@ def place(listed: Listed, similarity: float | None) -> str:
     if listed.rank is None or listed.similarity is None:
         return f"{listed.item_id} is not among the {listed.length} of {listed.of}"
     other = similarity is None or abs(listed.similarity - similarity) > ROUNDING
-    note = f", published with {listed.similarity:.4f}: settings or lexicon have changed since" if other else ""
+    note = f", published with {listed.similarity:.4f}: items or settings have changed since" if other else ""
     return f"{listed.item_id} is number {listed.rank} of {listed.length} of {listed.of}{note}"
 
 

@@ -91,12 +91,13 @@ class Snapshot:
                 f"{place.null_count:,} of {len(place):,} items of {self.night} have no vector of {self.model_id}",
                 "run embed for this date first",
             )
-        packed = stored["vector"].combine_chunks()
+        packed = pa.concat_arrays(stored["vector"].cast(pa.large_binary()).chunks)
         sizes = pc.binary_length(packed).to_numpy()
         size = int(np.median(sizes))
         if (odd := np.flatnonzero(sizes != size)).size:
             raise odd_size(f"with the text {stored['content_hash'][int(odd[0])]}", int(sizes[odd[0]]), size)
-        whole = np.frombuffer(packed.cast(pa.large_binary()).buffers()[2], dtype="<f4", count=len(packed) * size // 4)
+        start = np.frombuffer(packed.buffers()[1], dtype=np.int64)[packed.offset]
+        whole = np.frombuffer(packed.buffers()[2], dtype="<f4", count=len(packed) * size // 4, offset=start)
         found: Vectors = whole.reshape(len(packed), size // 4)[place.to_numpy()]
         return found
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs import sql
+from jobs.cli import main
 from jobs.errors import SettingsError
 from jobs.explain import Explained, Field, explain, place, shown, told
 from jobs.explanation import Channel
@@ -63,6 +64,13 @@ def test_it_is_told_in_lines(lamp: Explained, settings: Settings) -> None:
     assert re.search(r"what carries the codes\n +\d+\.\d%  1\.5l?\n +\d+\.\d%  1\.5l?\n", codes)  # 1,5 l and 1.5 l
 
 
+def test_the_command_prints_and_draws(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(settings.lake.root).parent / "shelfmates.toml"
+    main(["explain", "oak", "pine", "--picture", str(tmp_path / "why.png"), "--settings", str(file)])
+    assert capsys.readouterr().out.startswith("oak and pine, night 2026-01-05\n")
+    assert (tmp_path / "why.png").is_file()
+
+
 def test_a_similarity_that_was_published_otherwise_is_told(tiny_model: Path, tmp_path: Path, settings: Settings) -> None:
     weighed = settings.model_copy(
         update={
@@ -71,7 +79,7 @@ def test_a_similarity_that_was_published_otherwise_is_told(tiny_model: Path, tmp
     )
     found = explain(weighed, "pine", "oak")
     assert "published with 0." in place(found.listed[0], found.explanation.similarity)
-    assert "settings or lexicon have changed since" in told(found)
+    assert "items or settings have changed since" in told(found)
 
 
 def test_long_values_are_shown_where_they_differ() -> None:

@@ -1,5 +1,6 @@
 """What is most like a text or an item of a small night: by command, in SQL, and what is refused."""
 
+import io
 import json
 from collections.abc import Callable
 from datetime import date
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs import encoder, fusion, sql
+from jobs.cli import main
 from jobs.errors import ContractError, SettingsError, ShelfmatesError
 from jobs.settings import Settings
 from jobs.similar import Shelf, answers, shelf_of
@@ -85,6 +87,15 @@ def test_answers_as_table_csv_and_json(shelf: Shelf) -> None:
 def test_what_can_be_compared_with_nothing_is_told(tiny_model: Path, tmp_path: Path) -> None:
     spelt = publish(tmp_path, tiny_model, "[neighbours]\nweights = { semantic = 0, codes = 0 }")
     assert "nothing in it can be compared" in next(answers(shelf_of(spelt), ["🙂"], 3, "table"))
+
+
+def test_the_command_reads_queries_from_standard_input(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("oak\n\n  cup \n"))
+    file = Path(settings.lake.root).parent / "shelfmates.toml"
+    main(["similar", "-", "--k", "1", "--format", "json", "--settings", str(file)])
+    assert [json.loads(line)["query"] for line in capsys.readouterr().out.splitlines()] == ["oak", "cup"]
 
 
 def test_it_is_a_table_of_sql(settings: Settings, shelf: Shelf) -> None:
