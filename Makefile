@@ -105,7 +105,6 @@ bench-downstream: setup ## what is made of a published night of a large shop: se
 	@.venv/bin/python -m tests.benchmarks.downstream $(OPTIONS)
 
 bench-duplicates: setup ## whether rows that are called one product are one, and what match probabilities are worth (DATA; PLOT=file.png)
-	@$(UV) sync --quiet --frozen --inexact --group bench
 	@.venv/bin/python -m tests.benchmarks.duplicates $(OPTIONS)
 
 bench-increments: setup ## what a night costs of which little has changed, beside a full build (ROWS)

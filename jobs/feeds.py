@@ -107,7 +107,7 @@ class Interactions(Feed):
     source: str | None = None  # whose ids `item` holds, where there are several sources; none: they are item_ids as in the tables
     events: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: {"view": 0.3, "cart": 0.7, "purchase": 1.0}
-    )  # kinds of event, and what each weighs for a person's taste; others are quarantined
+    )  # kinds of event, and what each weighs for a person's taste (of views a few in a hundred end in a purchase); others are quarantined
     purchases: tuple[str, ...] = ("purchase",)  # kinds of event by which a product is had, and after which it is not recommended
     days: Annotated[int, Field(ge=1)] = 90  # that are looked back
     quarantine_max: Share = 0.5  # of a night's rows; above it the feed is suspect and the stage fails

@@ -8,10 +8,6 @@ import numpy.typing as npt
 
 from jobs.graph import Bounds, Positions, Values
 
-# A purchase is the unit. A view is cheap: in shops a few in a hundred end in a purchase; but of most users little else is known.
-WEIGHTS = {"view": 0.3, "cart": 0.7, "purchase": 1.0}
-HALF_LIFE = 30.0  # days, after which an event counts half
-
 
 @dataclass(frozen=True)
 class Interests:
@@ -32,7 +28,7 @@ def interests(
     ages: npt.NDArray[np.floating],
     *,
     count: int,
-    half_life: float = HALF_LIFE,
+    half_life: float,
 ) -> Interests:
     """What `count` users care for, of events (e,): who, what, the weight of the event's kind, its age in days.
 
@@ -53,7 +49,7 @@ def interests(
     return Interests(bounds, items[first].astype(np.int32), values[first])
 
 
-def exposure(days: npt.NDArray[np.floating], half_life: float = HALF_LIFE) -> npt.NDArray[np.float64]:
+def exposure(days: npt.NDArray[np.floating], half_life: float) -> npt.NDArray[np.float64]:
     """(n,) what events of so many days weigh, as a share of those of all time, were there as many every day. Of an hour at least."""
     return np.asarray(1 - np.exp2(-np.maximum(days.astype(np.float64), 1 / 24) / half_life), dtype=np.float64)
 
@@ -66,7 +62,7 @@ def by_item(of: Interests, count: int) -> Interests:
     return Interests(bounds, users[order], of.values[order])
 
 
-def weights_of(kinds: npt.NDArray[np.str_], weights: Mapping[str, float] = WEIGHTS) -> Values:
+def weights_of(kinds: npt.NDArray[np.str_], weights: Mapping[str, float]) -> Values:
     """(e,) float32 of events' kinds. Raises ValueError naming a kind that has no weight."""
     names, places = np.unique(kinds, return_inverse=True)
     if unknown := [str(name) for name in names if str(name) not in weights]:

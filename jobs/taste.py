@@ -23,7 +23,6 @@ from jobs.kernel import NONE
 from jobs.relevance import HISTORY, POPULAR
 
 KINDS = {HISTORY: "history", POPULAR: "popular"}
-BALANCE = 0.95  # 1: the best as they are; items of one list are a quarter less alike, and one hit in thirty is lost
 DEPTH = 5  # times the length of a list: how many of the best it is chosen among
 USERS_AT_ONCE = 2048  # of one thread's turn
 
@@ -56,7 +55,7 @@ def recommended(
     popular: Positions,
     k: int,
     *,
-    balance: float = BALANCE,
+    balance: float,
     threads: int = 1,
 ) -> Recommendations:
     """The k best of every user of `of`, none that he owns or that is not available (n,); equal ones by position.

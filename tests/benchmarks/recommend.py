@@ -33,19 +33,22 @@ import pyarrow as pa
 from jobs import fusion, knn, lexicon, script
 from jobs.affinity import affinities, cosines
 from jobs.dialect import SHOP
+from jobs.feeds import Interactions
 from jobs.graph import Graph, both_ways
 from jobs.history import Life, first_listed
-from jobs.interest import HALF_LIFE, Interests, exposure, interests, weights_of
+from jobs.interest import Interests, exposure, interests, weights_of
 from jobs.kernel import NONE
 from jobs.offer import record
 from jobs.pool import workers
+from jobs.sections import Recommendations
 from jobs.shopper import DAY, NEW_DAYS
-from jobs.taste import BALANCE, Owned, ranking, recommended
+from jobs.taste import Owned, ranking, recommended
 from jobs.traffic import Traffic
 from tests.benchmarks.likely import best
 from tests.benchmarks.vectors import FOLDER
 
 K = 10
+HOW, EVENTS = Recommendations(), Interactions.model_fields["events"].get_default(call_default_factory=True)  # the program's defaults
 LISTED = 20  # neighbours of an item
 SPELLING = np.array([0, 2 / 3, 1 / 3, 0, 0], dtype=np.float32)
 CHANGE = 40_000  # parts per million a night, a quarter of them new products
@@ -71,7 +74,9 @@ class Log:
         return Log(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def interests(self, night: int, count: int) -> Interests:
-        return interests(self.users, self.items, self.weights, night - self.nights - self.seconds / DAY, count=count)
+        return interests(
+            self.users, self.items, self.weights, night - self.nights - self.seconds / DAY, count=count, half_life=HOW.half_life
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ SYSTEMS: dict[str, tuple[Callable[[Known], Graph], float]] = {  # what is recomm
     "co-occurrence, shrunk": (lambda known: cosines(known.of, len(known.links)), 1),
     "content": (lambda known: known.links, 1),
     "ours, not diversified": (Known.ours, 1),
-    "ours": (Known.ours, BALANCE),
+    "ours": (Known.ours, HOW.balance),
 }
 TRUTH = "the truth"
 
@@ -104,7 +109,7 @@ def logged(traffic: Traffic) -> Log:
     done = [(user, item, kind, night, second) for night in range(traffic.nights) for user, _, kind, item, second, _ in traffic.done(night)]
     users, items, kinds, nights, seconds = (np.array(column) for column in zip(*done, strict=True))
     users, items, nights, seconds = (column.astype(np.int32) for column in (users, items, nights, seconds))
-    return Log(users, items, weights_of(kinds), nights, seconds, kinds == "purchase")
+    return Log(users, items, weights_of(kinds, EVENTS), nights, seconds, kinds == "purchase")
 
 
 def pairs(log: Log) -> npt.NDArray[np.int64]:
@@ -176,7 +181,7 @@ def asked(traffic: Traffic, log: Log, links: Graph) -> Iterator[Asked]:
     listed = np.array([first_listed(traffic.items, traffic.change, ordinal) for ordinal in ordinals.tolist()])
     for night in np.unique(targets.nights).tolist():
         some, past, day = targets[targets.nights == night], log[log.nights < night], traffic.day(night)
-        known = Known(past.interests(night, traffic.users), links, exposure(np.float64(night) - listed))
+        known = Known(past.interests(night, traffic.users), links, exposure(np.float64(night) - listed, HOW.half_life))
         ages = np.where(listed[some.items] > 0, night - listed[some.items], NIGHTS + NEW_DAYS)
         on_sale = (ordinals < day.listed) & ~np.isin(ordinals, list(day.gone))
         yield Asked(night, some, known, on_sale, owned_by(past, some.users), ages)
@@ -242,12 +247,12 @@ def seconds(items: int, users: int, events: int, threads: int) -> dict[str, floa
     began = time.perf_counter()
     links = both_ways(np.arange(items + 1, dtype=np.int64) * LISTED, *lists)
     done("links")
-    of = interests(who, what, weights, chance.random(events) * HALF_LIFE, count=users)
+    of = interests(who, what, weights, chance.random(events) * HOW.half_life, count=users, half_life=HOW.half_life)
     done("interests")
     graph = affinities(of, links, np.ones(items), threads=threads)
     done("affinities")
     owned = Owned(np.zeros(users + 1, dtype=np.int64), np.empty(0, dtype=np.int32))
-    recommended(of, graph, links, owned, np.ones(items, dtype=np.bool_), ranking(of, items), K, threads=threads)
+    recommended(of, graph, links, owned, np.ones(items, dtype=np.bool_), ranking(of, items), K, balance=HOW.balance, threads=threads)
     done("scoring")
     return took
 

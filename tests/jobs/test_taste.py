@@ -86,10 +86,10 @@ def test_the_lists_are_those_of_the_slow_version(
         assert told(found, place) == slow(cares, rows_of(links), rows_of(alike), owned | gone, popular.tolist(), 3, balance)
 
 
-def of_one(links: Graph, cares: Row, *, alike: Graph | None = None, owned: set[int] | None = None, **how: float) -> list[Listed]:
+def of_one(links: Graph, cares: Row, *, alike: Graph | None = None, owned: set[int] | None = None, balance: float = 1) -> list[Listed]:
     of, popular = Interests(*packed([cares])), np.array([7, 8, 9], dtype=np.int32)
     given = owned_by(owned or set()), np.ones(ITEMS, dtype=np.bool_), popular
-    return told(recommended(of, links, alike or graph(), *given, 2, **how))
+    return told(recommended(of, links, alike or graph(), *given, 2, balance=balance))
 
 
 def test_the_reason_is_what_contributed_most_and_scores_are_sums() -> None:
@@ -154,6 +154,7 @@ def test_what_does_not_fit_together_is_refused(wrong: dict[str, object], said: s
         "available": np.ones(ITEMS, dtype=np.bool_),
         "popular": np.empty(0, dtype=np.int32),
         "k": 2,
+        "balance": 1,
     }
     with pytest.raises(ValueError, match=said):
         recommended(**(given | wrong))  # type: ignore[arg-type]
