@@ -84,6 +84,20 @@ def check(night: date, run: str, name: str, figure: float, bound: str, passed: b
     return {"snapshot_date": night, "run_id": run, **told}
 
 
+def decide(root: Path) -> None:
+    """What a run that is called `three` has made of the published night."""
+    of_night = {"snapshot_date": PUBLISHED, "run_id": "three"}
+    group = {"group_id": "lamp", "match_probability": 0.9}
+    write(root, "duplicates", [of_night | group | {"item_id": name, "survivor": name == "oak"} for name in ("lamp", "oak")])
+    priced = {"price": Decimal(10), "currency": "EUR", "peers": 3, "median": Decimal(100), "percentile": 0.0, "outlier": True}
+    prices = [priced | {"item_id": name, "gap": gap, "cause": "decimal point"} for name, gap in (("oak", -0.5), ("script", -0.9))]
+    write(root, "price_positions", [of_night | row for row in prices])
+    told = {"rank": 1, "substitute_id": "oak", "similarity": 0.9, "reason": "same brand (Inkwell)", "last_listed": PUBLISHED}
+    write(root, "substitutes", [of_night | told | {"item_id": name} for name in ("lamp", "not listed any more")])
+    write(root, "runs", stages(PUBLISHED, "three", dict.fromkeys(("deduplicate", "position", "substitute"), "ok"), 9, hour=5))
+    write(root, "audit_results", [check(PUBLISHED, "three", "duplicates: single", 0, "<= 0", True)])
+
+
 def make(root: Path) -> Path:
     """The lake under root."""
     first = {name: title for name, title in (PLAIN | HOSTILE).items() if name != CAME}
@@ -106,5 +120,6 @@ def make(root: Path) -> Path:
     checks = [check(PUBLISHED, "one", "night: churn", 0.1, "<= 0.5", True), check(HELD, "two", "night: churn", 0.7, "<= 0.5", False)]
     write(root, "audit_results", [*checks, check(HELD, "two", "clean_items: rows", 9, ">= 1", True)])
     released = {"snapshot_date": PUBLISHED, "run_id": "one", "who": "Ada", "why": "looked at it", "checks": ["night: churn"]}
+    decide(root)
     write(root, "overrides", [released | {"released_at": datetime(2026, 1, 5, 9, tzinfo=UTC)}])
     return root

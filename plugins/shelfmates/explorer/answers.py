@@ -18,8 +18,14 @@ MOST = 200  # that anybody gets at once
 WORDS = 40  # of a search that are looked for: more than titles have
 FIELDS = ("title", "description", "brand", "category", "price", "currency", "gtin", "model", "image", "attributes")  # of a product
 
-RUNS = Part("runs", "SELECT * EXCLUDE (versions) FROM source WHERE stage <> 'maintain' ORDER BY started_at")
+# of a night: others work on no night, or on one that is published
+STAGES = ("prepare", "ingest", "validate", "clean", "weigh", "embed", "neighbours", "audit", "publish")
+
+RUNS = Part("runs", f"SELECT * EXCLUDE (versions) FROM source WHERE stage IN {STAGES} ORDER BY started_at")
+MADE = Part("runs", f"SELECT snapshot_date, run_id, max(started_at) AS made_at FROM source WHERE stage NOT IN {STAGES} GROUP BY ALL")
 CHECKS = Part("audit_results", "SELECT * FROM source ORDER BY snapshot_date")
+# tables that are made of a night once it is published
+DECISIONS = ("matches", "duplicates", "price_positions", "substitutes", "interactions", "recommendations", "bundles")
 OVERRIDES = Part("overrides", "SELECT * FROM source ORDER BY released_at")
 
 Row = dict[str, Any]
@@ -141,17 +147,20 @@ def state(stages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def audit(cache: LakeCache, night: date) -> Row:
-    """Every check of the night's last run, those that hold it first, with the release if there was one."""
-    with cache.reading(runs=RUNS, checks=CHECKS, overrides=OVERRIDES) as connection:
+    """Every check of the night's last run, those that hold it first, with the release if there was one; and those of what was made of the
+    night since, by any run, of each check the newest."""
+    with cache.reading(runs=RUNS, made=MADE, checks=CHECKS, overrides=OVERRIDES) as connection:
         last = value(connection, "SELECT max_by(run_id, started_at) FROM runs WHERE snapshot_date = ?", night)
         if last is None:
             raise NotThereError(f"no run has worked on {night}")
         checks = rows(
             connection,
-            """SELECT "check", grade, passed, figure, bound, reason FROM checks WHERE snapshot_date = ? AND run_id = ?
-            ORDER BY passed, grade, "check" """,
+            """SELECT "check", grade, passed, figure, bound, reason FROM checks LEFT JOIN made USING (snapshot_date, run_id)
+            WHERE snapshot_date = $1 AND (run_id = $2 OR list_contains($3, split_part("check", ': ', 1)))
+            QUALIFY row_number() OVER (PARTITION BY "check" ORDER BY made_at DESC NULLS LAST) = 1 ORDER BY passed, grade, "check" """,
             night,
             last,
+            list(DECISIONS),
         )
         released = rows(connection, "SELECT who, why, released_at FROM overrides WHERE snapshot_date = ? AND run_id = ?", night, last)
     return {"night": night, "run_id": last, "checks": checks, "releases": released}

@@ -21,7 +21,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from shelfmates.explorer import answers
+from shelfmates.explorer import answers, decisions
 from shelfmates.explorer.lake_cache import LakeCache, NotThereError
 from shelfmates.place import settings_file
 
@@ -153,6 +153,16 @@ def items(night: Night, text: Text = "", skip: Skip = 0, count: Count = answers.
 @app.get("/nights/{night}/item")
 def item(night: Night, item_id: Text, before: str | None = None) -> answers.Row:
     return answers.item(lake_cache(), night, item_id, _night(before) if before else None)
+
+
+@app.get("/nights/{night}/item/decisions")
+def decisions_of_item(night: Night, item_id: Text) -> answers.Row:
+    return decisions.of_item(lake_cache(), night, item_id)
+
+
+@app.get("/nights/{night}/decisions/{table}")
+def decisions_of_night(night: Night, table: str, skip: Skip = 0, count: Count = answers.PAGE) -> answers.Row:
+    return decisions.page(lake_cache(), night, table, skip, count)
 
 
 @app.get("/nights/{night}/quarantine")

@@ -3,7 +3,7 @@
 const PAGE = 50
 const PARTS = ['semantic', 'lexical', 'codes', 'price', 'category']
 const STAGES = ['prepare', 'ingest', 'validate', 'clean', 'weigh', 'embed', 'neighbours', 'audit', 'publish']
-const VIEWS = { nights: 'Nights', products: 'Products', refused: 'Refused rows', changes: 'Changes', audit: 'Audit' }
+const VIEWS = { nights: 'Nights', products: 'Products', decisions: 'Decisions', refused: 'Refused rows', changes: 'Changes', audit: 'Audit' }
 const main = document.getElementById('main')
 const choice = document.getElementById('night')
 let nights = []
@@ -193,6 +193,7 @@ async function product({ night, item, before }) {
   const facts = [['price', money(told.item)], ...Object.entries(others), ...Object.entries(attributes ?? {}), ['description', description]]
   const against = nights.filter((other) => other.night !== night && other.items).map((other) => el('option', { value: other.night, selected: other.night === before }, other.night))
   const choose = el('select', { id: 'before', onchange: () => { location.hash = to({ view: 'product', item, before: choose.value }) } }, el('option', { value: '' }, 'no other night'), against.reverse())
+  const made = await ask(`nights/${night}/item/decisions`, { item_id: item })
   return [
     finder(''),
     told.published ? null : el('p', { class: 'note' }, 'The last run of this night is not published: these are the neighbours that it has staged, and not those that readers of the tables have.'),
@@ -203,6 +204,35 @@ async function product({ night, item, before }) {
     told.neighbours.length ? neighbours(told.neighbours) : el('p', {}, 'None: it has no text, or nothing it may be matched with.'),
     told.gone.length ? [el('h2', {}, `Neighbours of ${before} that are none on ${night}`), neighbours(told.gone)] : null,
     before && !told.gone.length && !told.neighbours.some((row) => row.new) ? el('p', { class: 'quiet' }, `The same as on ${before}.`) : null,
+    Object.entries(DECISIONS).filter(([name]) => made[name]?.length).map(([name, { label }]) => [el('h2', {}, label), decided(name, made[name])]),
+  ]
+}
+
+// ---- what is made of a night
+
+const linked = (id, title) => el('td', { class: 'title' }, title === null ? isolated(id) : el('a', { href: to({ view: 'product', item: id }) }, isolated(title)), el('div', { class: 'quiet' }, isolated(id)))
+const number = (value) => el('td', { class: 'number' }, value)
+const DECISIONS = {
+  duplicates: { label: 'Duplicates', heads: ['group', 'product', 'source', '#price', 'stays', '#match probability'], cells: (row) => [el('td', {}, isolated(row.group_id)), linked(row.item_id, row.title), el('td', {}, isolated(row.source)), number(money(row)), el('td', {}, row.survivor ? 'yes' : ''), number(row.match_probability.toFixed(3))] },
+  price_positions: { label: 'Price positions', heads: ['product', '#price', '#median', '#gap', '#percentile', '#peers', 'far off', 'likely cause'], cells: (row) => [linked(row.item_id, row.title), number(money(row)), number(row.median), number(share(row.gap)), number(share(row.percentile)), number(whole(row.peers)), el('td', {}, row.outlier ? 'yes' : ''), el('td', {}, row.cause ?? (row.outlier ? 'none found' : ''))] },
+  substitutes: { label: 'Substitutes', heads: ['in place of', '#rank', 'product', '#price', '#similarity', 'why', 'last listed'], cells: (row) => [linked(row.item_id, row.title), number(row.rank), linked(row.other_id, row.other_title), number(money({ price: row.other_price, currency: row.other_currency })), number(row.similarity.toFixed(3)), el('td', {}, isolated(row.reason)), el('td', {}, row.last_listed)] },
+  bundles: { label: 'Bought together', heads: ['product', '#rank', 'with', '#baskets', '#people', '#lift', '#confidence'], cells: (row) => [linked(row.item_id, row.title), number(row.rank), linked(row.other_id, row.other_title), number(whole(row.baskets)), number(whole(row.users)), number(figure(row.lift)), number(share(row.confidence))] },
+}
+
+function decided(name, rows) {
+  return table(DECISIONS[name].heads, rows.map((row) => el('tr', {}, DECISIONS[name].cells(row))))
+}
+
+async function decisions({ night, table: asked, skip = 0 }) {
+  const name = Object.hasOwn(DECISIONS, asked ?? '') ? asked : 'duplicates'
+  const told = await ask(`nights/${night}/decisions/${name}`, { skip, count: PAGE })
+  const choose = el('select', { id: 'table', onchange: () => { location.hash = to({ view: 'decisions', table: choose.value }) } },
+    Object.entries(DECISIONS).map(([value, { label }]) => el('option', { value, selected: value === name }, label)))
+  return [
+    el('p', {}, el('label', { for: 'table' }, `Made of ${night}: `), choose),
+    told.made ? el('p', { class: 'quiet' }, `${whole(told.found)} rows`) : el('p', {}, 'None yet: the DAG downstream makes them once a night is published.'),
+    told.rows.length ? decided(name, told.rows) : null,
+    pages(told.found, Number(skip), (at) => to({ view: 'decisions', table: name, skip: at })),
   ]
 }
 
@@ -291,7 +321,7 @@ async function release(run) {
 
 // ---- the frame
 
-const drawn = { nights: overview, products, product, refused, changes, audit }
+const drawn = { nights: overview, products, product, decisions, refused, changes, audit }
 
 async function look() {
   nights = await ask('nights')
