@@ -71,7 +71,7 @@ def routes() -> list[str]:
     """Every route of the explorer, with values where it asks for them, and those that FastAPI would add."""
     from shelfmates.explorer.app import app
 
-    asked = {"{night}": str(HELD), "{name}": "explorer.js"}
+    asked = {"{night}": str(HELD), "{name}": "explorer.js", "{table}": "duplicates"}
     own = [route.path for route in app.routes]
     found = [re.sub(r"{\w+}", lambda part: asked[part.group()], path) for path in own]
     return [*found, "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/static/", "/nowhere"]

@@ -20,7 +20,8 @@ class Listing:
 
 LISTINGS = {
     "duplicates": Listing(
-        "SELECT group_id, item_id, survivor, match_probability, NULL::VARCHAR AS other_id FROM source ORDER BY group_id, survivor DESC, item_id",
+        "SELECT group_id, item_id, survivor, match_probability, NULL::VARCHAR AS other_id FROM source "
+        "ORDER BY group_id, survivor DESC, item_id",
         "decided.group_id IN (SELECT group_id FROM decided WHERE item_id = $1)",
     ),
     "price_positions": Listing(
