@@ -11,9 +11,10 @@ from jobs import encoder, feed, toolchain
 from jobs import settings as settings_file
 from jobs.address import shown
 from jobs.errors import ShelfmatesError, ToolchainError
-from jobs.feeds import Source
+from jobs.feeds import AnyFeed
 from jobs.settings import Settings
 from jobs.toolchain import Finding
+from jobs.user_key import user_key
 
 DISK_MINIMUM = 5e9  # bytes: the lake of a season of small nights, and Spark's shuffles
 MEMORY_MINIMUM = 4e9  # bytes: a driver's JVM of 2 GB and two workers that hold an encoder each
@@ -33,6 +34,9 @@ def examine(settings: str | None = None) -> list[Finding]:
         Finding("settings", True, f"{len(loaded.sources)} sources: {', '.join(loaded.sources)}; fingerprint {loaded.fingerprint}")
     )
     findings += [_finding(f"feed {name}", partial(_feed, name, source)) for name, source in loaded.sources.items()]
+    if (interactions := loaded.interactions) is not None:
+        findings.append(_finding("feed interactions", lambda: _feed("interactions", interactions)))
+        findings.append(_finding("user key", _user_key))
     findings.append(_finding("model", lambda: _model(loaded)))
     findings.append(_finding("lake", lambda: _lake(loaded)))
     return findings
@@ -82,7 +86,11 @@ def _gpu() -> str:
     return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
 
 
-def _feed(name: str, source: Source) -> str:
+def _user_key() -> str:
+    return f"{len(user_key())} bytes"
+
+
+def _feed(name: str, source: AnyFeed) -> str:
     where = shown(source.path)
     if source.format not in feed.FORMATS:
         return f"{where} (looked at when a night reads it)"

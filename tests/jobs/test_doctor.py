@@ -48,6 +48,18 @@ def test_all_is_well(look: Examine, tmp_path: Path) -> None:
     assert findings["lake"].found == f"{tmp_path / 'lake'} is writable, 50 GB free"
 
 
+def test_interactions_need_their_feed_and_a_key(look: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = '[interactions]\npath = "feeds/{date}/events.csv"\ncolumns = { user = "user", item = "item", time = "time" }\n'
+    monkeypatch.delenv("SHELFMATES_USER_KEY", raising=False)
+    found = look(more=more)
+    assert [name for name, finding in found.items() if not finding.ok] == ["feed interactions", "user key"]
+    assert found["feed interactions"].remedy.endswith("or mend interactions.path")
+    (tmp_path / "feeds" / "2026-01-06" / "events.csv").write_bytes(b"")
+    monkeypatch.setenv("SHELFMATES_USER_KEY", "a key of the tests alone")
+    assert look(more=more)["user key"].found == "24 bytes"
+    assert all(finding.ok for finding in look(more=more).values())
+
+
 def wrong(findings: dict[str, Finding]) -> Finding:
     """The only finding that is."""
     (finding,) = (finding for finding in findings.values() if not finding.ok)
