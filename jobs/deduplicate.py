@@ -4,7 +4,7 @@ that probably are one, with the one that is to stay.
 Between two sources a pair is judged by what it agrees on (`comparisons`). What each agreement is worth is learnt from the night's own pairs
 (`match`), of which only the kinds are counted: the driver sees thousands of rows, however many pairs there are. Within a source, which
 lists siblings side by side, only rows that nothing tells apart count as one product: those of one GTIN, or of one text, price and model
-number.
+number; with `[duplicates] within = "similar"` its pairs are judged like others.
 
 Groups are made without chains (`group`) on the driver, of pairs above `[duplicates] least`: about 1 s for 100,000 of them.
 """
@@ -24,6 +24,7 @@ from jobs.decisions import DUPLICATES, MATCHES
 from jobs.downstream import published, put
 from jobs.lake import Lake
 from jobs.night import Counts, Night
+from jobs.sections import Duplicates
 from jobs.settings import Settings
 
 SUPPOSED = {MUTUAL: 0.9}  # that a pair matches, by its standing, before anything is learnt; of others:
@@ -33,26 +34,35 @@ MERGED = ("title", "description", "brand", "category", "price", "currency", "gti
 LEVELS = [f"{name}_level" for name in SIZES]
 
 
-def across(found: DataFrame) -> DataFrame:
-    """Pairs of two sources with their match_probability."""
-    between = found.where("source <> other_source")
-    kinds = between.groupBy(*LEVELS).count().toPandas().sort_values(LEVELS)
+def learnt(pairs: DataFrame) -> DataFrame:
+    """The pairs with their match_probability, of which nothing is known but how often each kind of pair is met."""
+    kinds = pairs.groupBy(*LEVELS).count().toPandas().sort_values(LEVELS)
     if kinds.empty:
-        return between.withColumn("match_probability", F.lit(0.0))
+        return pairs.withColumn("match_probability", F.lit(0.0))
     levels = kinds[LEVELS].to_numpy(np.int8)
     supposed = np.array([SUPPOSED.get(int(standing), RARE) for standing in levels[:, 0]])
     model = match.learnt(levels, kinds["count"].to_numpy(np.int64), list(SIZES.values()), supposed)
     weights = (F.array(*map(F.lit, row.tolist()))[F.col(name)] for name, row in zip(LEVELS, model.weights, strict=True))
-    return between.withColumn("match_probability", 1 / (1 + F.exp(-reduce(Column.__add__, weights, F.lit(model.prior)))))
+    return pairs.withColumn("match_probability", 1 / (1 + F.exp(-reduce(Column.__add__, weights, F.lit(model.prior)))))
 
 
-def within(found: DataFrame) -> DataFrame:
-    """Pairs of one source that nothing tells apart, with their match_probability."""
+def identical(pairs: DataFrame) -> DataFrame:
+    """Those that nothing tells apart, with their match_probability."""
     col = F.col
     same = [col(name).eqNullSafe(col(f"other_{name}")) for name in ("content_hash", "price", "currency", "model")]
     nothing_differs = reduce(Column.__and__, same) & (col("gtin_level") != 1) & (col("brand_level") != 1)
     probability = F.when(col("gtin_level") == 2, IDENTICAL["gtin"]).when(nothing_differs, IDENTICAL["all"])
-    return found.where("source = other_source").withColumn("match_probability", probability).where("match_probability IS NOT NULL")
+    return pairs.withColumn("match_probability", probability).where("match_probability IS NOT NULL")
+
+
+def judged_by(found: DataFrame, how: Duplicates) -> DataFrame:
+    """Pairs that may match with their match_probability. Whether rows of one source match is learnt only where the settings say so: of
+    siblings that are told apart by a word some are always nearest to each other."""
+    if how.within == "similar":
+        judged = learnt(found)
+    else:
+        judged = learnt(found.where("source <> other_source")).unionByName(identical(found.where("source = other_source")))
+    return judged.where(F.col("match_probability") >= how.least)
 
 
 def members(judged: DataFrame, threshold: float) -> DataFrame:
@@ -90,7 +100,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     load_ahead()
     neighbours, items = published(lake, night)
     found = pairs(neighbours, items).persist()
-    judged = across(found).unionByName(within(found)).where(F.col("match_probability") >= settings.duplicates.least).persist()
+    judged = judged_by(found, settings.duplicates).persist()
     levels = F.create_map(*(of for name in SIZES for of in (F.lit(name), F.col(f"{name}_level").cast("int"))))
     groups = merged(members(judged, settings.duplicates.threshold), items, settings.sources).persist()
     figures = duplicates.figures(groups)

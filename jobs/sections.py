@@ -117,6 +117,8 @@ class Audit(Section):
 
 
 class Duplicates(Section):
+    # rows of one source are one product where nothing tells them apart; "similar": sources list a product many times, as marketplaces do
+    within: Literal["identical", "similar"] = "identical"
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # mean probability, over all pairs of two groups, from which they are one
     least: Annotated[float, Field(gt=0, le=1)] = 0.05  # pairs that are less probable are not kept
 

@@ -89,6 +89,20 @@ def test_one_source(spark: "SparkSession", lake: Lake, night: Night, settings_of
     assert counts.figures["groups"] == 1
 
 
+def test_a_marketplace(spark: "SparkSession", lake: Lake, night: Night, settings_of: Callable[..., Settings]) -> None:
+    """One source that lists products many times: only by the settings' word are its own pairs judged by what is learnt of them."""
+    items, lists = catalogue()
+    publish(lake, night, {name: item | {"source": "shop"} for name, item in items.items()}, lists)
+    settings = settings_of()
+    similar = settings.model_copy(update={"duplicates": settings.duplicates.model_copy(update={"within": "similar"})})
+    found = []
+    for how in (settings, similar):
+        deduplicate.run(spark, lake, how, night)
+        rows = lake.read(DUPLICATES, night).collect()
+        found.append({row["item_id"] for row in rows if row["group_id"].startswith("m")})
+    assert found == [set(), {f"{source}{n}" for n in range(0, PRODUCTS, 2) for source in "ms"}]
+
+
 def test_no_duplicates(spark: "SparkSession", lake: Lake, night: Night, settings_of: Callable[..., Settings]) -> None:
     publish(lake, night, {"a": product("shop", 10), "b": product("shop", 20)}, {"a": {"b": 0.6}, "b": {"a": 0.6}})
     assert deduplicate.run(spark, lake, settings_of(), night).rows_out == 0
