@@ -14,6 +14,9 @@ one table at the same moment nothing is lost, and the task is retried.
 **Another day.** Trigger the DAG and fill in *date*: ages are counted back from it. Without it a run takes the day of its schedule. The same
 by command: `airflow dags trigger maintenance --conf '{"date": "2026-11-22"}'`, or without Airflow `shelfmates maintain --date DATE`.
 
+**People who are forgotten.** `shelfmates forget USER` cuts a user off from what was done; with *Erase* in the form this DAG then removes it
+from every version and file of the tables. Their older versions cannot be read any more, so no other run does it.
+
 **Where things are.** What was forgotten, dropped and freed is in the task's log and in the table `runs`, stage `maintain`.
 """
 
@@ -37,7 +40,13 @@ with DAG(
             format="date",
             title="Day",
             description="The day it is done as of: ages are counted back from it. Empty: the day of the schedule.",
-        )
+        ),
+        "erase": Param(
+            False,
+            type="boolean",
+            title="Erase",
+            description="Then remove for good what people did who are forgotten: older versions of these tables cannot be read any more.",
+        ),
     },
 ):
-    SparkJobOperator(task_id="maintain", stages=["maintain"])
+    SparkJobOperator(task_id="maintain", stages=["maintain"], options=["{{ '--erase' if params.get('erase') else '' }}"])

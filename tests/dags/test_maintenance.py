@@ -33,3 +33,10 @@ def test_rendered_command(dags: dict[str, "DAG"]) -> None:
 @pytest.mark.usefixtures("spark_connection")
 def test_another_day(dags: dict[str, "DAG"]) -> None:
     assert rendered(dags["maintenance"], "maintain", context_of("2026-11-29", ds="2026-11-22"))[-6] == "2026-11-29"
+
+
+@pytest.mark.usefixtures("spark_connection")
+def test_erasing_is_the_forms_choice(dags: dict[str, "DAG"]) -> None:
+    command = rendered(dags["maintenance"], "maintain", context_of(ds="2026-11-22", erase=True))
+    assert command[command.index("maintain") + 1] == "--erase"
+    assert "--erase" not in rendered(dags["maintenance"], "maintain", context_of(ds="2026-11-22", erase=False))
