@@ -5,15 +5,13 @@ bundles are chosen by the lower end of its 95 % interval, the count of baskets b
 1 / sqrt(count). What fewer people did than `users_min` is not told: it could tell who they are.
 """
 
-from datetime import timedelta
-
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from expectations import bundles
 from expectations.suite import load_ahead, measured
-from jobs.decisions import BUNDLES, INTERACTIONS
-from jobs.downstream import published, put
+from jobs.decisions import BUNDLES
+from jobs.downstream import interactions, published, put
 from jobs.feeds import Interactions
 from jobs.lake import Lake
 from jobs.night import Counts, Night
@@ -24,8 +22,7 @@ CERTAIN = 1.96  # standard deviations
 
 def baskets(lake: Lake, night: Night, how: Interactions) -> DataFrame:
     """basket, user_id and item_id of what was bought in the days before, each once."""
-    since = F.col("snapshot_date") > F.lit(night.date - timedelta(days=how.days))
-    bought = lake.read(INTERACTIONS, since & (F.col("snapshot_date") <= F.lit(night.date))).where(F.col("event").isin(*how.purchases))
+    bought = interactions(lake, night, how).where(F.col("event").isin(*how.purchases))
     day = F.concat_ws(" ", "user_id", F.to_date("happened_at").cast("string"))
     return bought.select(F.coalesce("order_id", day).alias("basket"), "user_id", "item_id").distinct()
 

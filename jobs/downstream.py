@@ -5,13 +5,16 @@ was. Nobody claims a night for this: of two runs at once the later commit stands
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from expectations.suite import Figures, Result, verdict
+from jobs.decisions import INTERACTIONS
 from jobs.errors import ConflictError, ContractError, HeldError
+from jobs.feeds import Interactions
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.table import Table
@@ -35,6 +38,14 @@ def published(lake: Lake, night: Night) -> tuple[DataFrame, DataFrame]:
             raise ContractError(f"the night of {night.date} has no rows in {table.name}", remedy)
         found.append(rows)
     return found[0], found[1]
+
+
+def interactions(lake: Lake, night: Night, how: Interactions) -> DataFrame:
+    """What people did in the days up to the night's end. Raises ContractError where nothing was collected yet."""
+    if not lake.exists(INTERACTIONS):
+        raise ContractError("there are no interactions yet", f"collect them first: `shelfmates collect --date {night.date}`")
+    since = F.col("snapshot_date") > F.lit(night.date - timedelta(days=how.days))
+    return lake.read(INTERACTIONS, since & (F.col("snapshot_date") <= F.lit(night.date)))
 
 
 def record_of(lake: Lake, table: Table, night: Night, results: Sequence[Result]) -> None:
@@ -61,6 +72,7 @@ def put(lake: Lake, table: Table, rows: DataFrame, night: Night, suite: Sequence
             f"{table.name} of {night.date} are held back, the table is as it was:{told}", "mend the cause, and run the stage again"
         )
     stamped = rows.withColumns({"snapshot_date": F.lit(night.date), "run_id": F.lit(night.run_id)}).select(*table.column_names)
-    lake.create(table)
+    if not lake.create(table):
+        lake.extend(table)
     lake.replace(table, stamped, night, empty=True)
     return [str(result) for result in results if not result.passed]

@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jobs import toolchain
 from jobs.decisions import USER_KEYS
 from jobs.errors import SettingsError
 from jobs.interaction import keyed
@@ -23,9 +24,11 @@ def forget(settings: Settings, users: Sequence[str]) -> str:
     from jobs.lake import Lake
     from jobs.session import open_session
 
+    key = user_key()
+    toolchain.check()
     spark = open_session(settings)
     try:
-        return forgotten(Lake(spark, settings.lake.root), users, user_key())
+        return forgotten(Lake(spark, settings.lake.root), users, key)
     finally:
         spark.stop()
 

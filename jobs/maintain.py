@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import encoder
-from jobs.decisions import DECISIONS
+from jobs.decisions import DECISIONS, USER_KEYS
 from jobs.lake import Lake, among
 from jobs.night import Counts, Night
 from jobs.sections import Maintenance
@@ -26,7 +26,7 @@ from jobs.settings import Settings
 from jobs.table import Table
 from jobs.tables import CLEAN_ITEMS, ITEM_VECTORS, LEXICONS, NEIGHBOURS, OVERRIDES, RAW_ITEMS, STAGED_NEIGHBOURS, TABLES
 
-APPENDED = (ITEM_VECTORS, LEXICONS, OVERRIDES)  # what is added to these never conflicts with their compaction
+APPENDED = (ITEM_VECTORS, LEXICONS, OVERRIDES, USER_KEYS)  # what is added to these never conflicts with their compaction
 AT_WORK = timedelta(days=1)  # since the last write: so long a night, a backfill's too, may be between two of its stages
 SURPLUS = 0.2  # of a model's vectors: to drop fewer, all others would be read and written for little
 
@@ -113,14 +113,14 @@ def put_back(lake: Lake, of_model: str, before: int, night: Night) -> int:
     return count
 
 
-def compact(lake: Lake, held: Held, kept: set[date], night: Night) -> None:
+def compact(lake: Lake, present: Sequence[Table], held: Held, kept: set[date], night: Night) -> None:
     """Puts small files of past nights together, and of what is only ever appended to."""
     for name, nights in held.items():
         scattered = sorted(one for one, files in nights.items() if files > 1 and one not in kept)
         if scattered and name != STAGED_NEIGHBOURS.name:  # its nights are forgotten soon, and hardly read until then
             lake.compact(TABLES[name], night, among("snapshot_date", scattered))
     for table in APPENDED:
-        if lake.files(table) > 1:
+        if table in present and lake.files(table) > 1:
             lake.compact(table, night)
 
 
@@ -143,7 +143,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     published = max(left[NEIGHBOURS.name], default=date.min)
     waiting = max((one for table in (RAW_ITEMS, CLEAN_ITEMS) for one in left[table.name] if one > published), default=None)
     dropped = 0 if waiting else drop_vectors(lake, settings, night, since)
-    compact(lake, left, kept, night)
+    compact(lake, present, left, kept, night)
     days = settings.maintenance.vacuum_days
     freed = sum(at_once(*(partial(lake.vacuum, table, days) for table in present)))
     figures = {"vectors_dropped": dropped, "files_before": before, "files_after": files(lake, present), "bytes_freed": freed}

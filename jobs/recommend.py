@@ -21,11 +21,12 @@ from pyspark.sql import functions as F
 from expectations import recommendations
 from expectations.suite import load_ahead, measured
 from jobs.affinity import affinities
-from jobs.decisions import ANYONE, INTERACTIONS, RECOMMENDATIONS
-from jobs.downstream import published, put
+from jobs.decisions import ANYONE, RECOMMENDATIONS
+from jobs.downstream import interactions, published, put
 from jobs.feeds import Interactions
 from jobs.graph import Graph, both_ways
-from jobs.interest import Interests, exposure, interests, weights_of
+from jobs.interest import Interests, exposure, weights_of
+from jobs.interest import interests as cares
 from jobs.kernel import NONE
 from jobs.lake import Lake
 from jobs.night import Counts, Night
@@ -51,10 +52,9 @@ class Shop:
 
 def done(lake: Lake, night: Night, how: Interactions) -> pa.Table:
     """What people did in the days before: user_id, item_id, event, its age in days at the end of the night, whether it is a purchase."""
-    since = F.col("snapshot_date") > F.lit(night.date - timedelta(days=how.days))
     ends = datetime.combine(night.date + timedelta(days=1), time.min, UTC)
     seconds = F.lit(ends).cast("double") - F.col("happened_at").cast("double")
-    rows = lake.read(INTERACTIONS, since & (F.col("snapshot_date") <= F.lit(night.date))).where(F.col("event").isin(*how.events))
+    rows = interactions(lake, night, how).where(F.col("event").isin(*how.events))
     bought = F.col("event").isin(*how.purchases)
     return rows.select("user_id", "item_id", "event", (seconds / 86_400).alias("age"), bought.alias("bought")).toArrow()
 
@@ -87,7 +87,7 @@ def cared_for(
         pc.index_in(events[name], values).to_numpy().astype(np.int32) for name, values in (("user_id", people), ("item_id", items))
     )
     weighed = weights_of(events["event"].to_numpy().astype(str), weights)
-    of = interests(who, what, weighed, events["age"].to_numpy(), count=len(people) + 1, half_life=half_life)
+    of = cares(who, what, weighed, events["age"].to_numpy(), count=len(people) + 1, half_life=half_life)
     bought = np.unique((who.astype(np.int64) * len(items) + what)[events["bought"].to_numpy()])
     bounds = np.searchsorted(bought, np.arange(len(people) + 2, dtype=np.int64) * len(items)).astype(np.int64)
     return of, Owned(bounds, (bought % len(items)).astype(np.int32))

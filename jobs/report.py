@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import sql
 from jobs.settings import Settings
+from jobs.stages import ERASURE, MAINTENANCE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -16,7 +17,8 @@ WIDTH = 72  # characters of a title
 def report(settings: Settings, nights: int = 2) -> None:
     """Prints the report of the `nights` that were worked on last."""
     connection = sql.connect(settings)
-    latest = f"SELECT snapshot_date FROM runs WHERE stage <> 'maintain' GROUP BY 1 ORDER BY max(started_at) DESC LIMIT {nights}"
+    of_nights = f"FROM runs WHERE stage NOT IN ('{MAINTENANCE}', '{ERASURE}')"
+    latest = f"SELECT snapshot_date {of_nights} GROUP BY 1 ORDER BY max(started_at) DESC LIMIT {nights}"
     dates = [row[0] for row in sql.rows(connection, latest)]
     for date in reversed(dates):
         _stages(connection, date)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from jobs import toolchain
 from jobs.encoder import folder_of
-from jobs.errors import ConflictError, HeldError, ShelfmatesError, ToolchainError
+from jobs.errors import ConflictError, HeldError, ShelfmatesError
 from jobs.keyboard import heeded
 from jobs.lost_process import lost_process
 from jobs.night import Counts, Night
@@ -22,7 +23,6 @@ from jobs.stages import OF_NO_NIGHT
 from jobs.storage import trouble
 from jobs.submitter import leave_with_submitter
 from jobs.tables import RUNS
-from jobs.toolchain import java, missing_jars
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -64,9 +64,7 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     """Runs the stages in order and stops at the first error; every stage begun leaves its row in `runs`, written as the session ends."""
     began = time.monotonic()
     leave_with_submitter()
-    java()
-    if missing := missing_jars():
-        raise ToolchainError(f"Delta jars are missing: {', '.join(missing)}", "run `make setup`, or `shelfmates setup`")
+    toolchain.check()
     from jobs.claims import claimed
     from jobs.lake import Lake, check_writable
     from jobs.session import open_session

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.decisions import DECISIONS
 from jobs.errors import ContractError, SettingsError, ShelfmatesError, ToolchainError
 from jobs.settings import Settings
 from jobs.table import Table
@@ -68,7 +69,7 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
     (extension,) = Path(duckdb_extension_delta.__path__[0]).rglob("delta.duckdb_extension")
     connection.load_extension(str(extension))  # the installed file: nothing is downloaded
     root = settings.lake.root.rstrip("/")
-    present = [table for table in TABLES.values() if "://" in root or Path(root, table.name, "_delta_log").is_dir()]
+    present = [table for table in TABLES.values() if _is_there(root, table)]
     if not present:
         raise ToolchainError(
             f"there are no tables under {root}", "run a night first, for instance `shelfmates run --date YYYY-MM-DD`, or set lake.root"
@@ -86,6 +87,17 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
         if names.issuperset(view.tables):
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
     return connection
+
+
+def _is_there(root: str, table: Table) -> bool:
+    """On other storage than a disk a night's tables are taken to be there: looking takes as long as reading."""
+    if "://" not in root:
+        return Path(root, table.name, "_delta_log").is_dir()
+    if table.name not in DECISIONS:
+        return True
+    from deltalake import DeltaTable
+
+    return DeltaTable.is_deltatable(f"{root}/{table.name}")
 
 
 def rows(connection: "DuckDBPyConnection", query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -100,6 +100,13 @@ def missing_jars() -> list[str]:
     return [f"{artifact}-{version}.jar" for _, artifact, version in DELTA_JARS if not (jars / f"{artifact}-{version}.jar").is_file()]
 
 
+def check() -> None:
+    """Raises ToolchainError where Java or a jar is missing without which Spark cannot start, or not write."""
+    java()
+    if missing := missing_jars():
+        raise ToolchainError(f"Delta jars are missing: {', '.join(missing)}", "run `make setup`, or `shelfmates setup`")
+
+
 def set_up() -> None:
     """Installs what is missing of Java, jars and archive. Does nothing, and needs no network, where all is there."""
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
