@@ -1,6 +1,6 @@
 """What the neighbours are for: tables that are made of every night once it is published.
 
-    nights >> [deduplicate, position, substitute, collect >> [recommend, bundle]]
+    nights >> night: [deduplicate, position, substitute, collect >> [recommend, bundle]]
 
 * **nights** lists the nights to work on: every one in the events that started the run, which may be several, as after a backfill.
 * **deduplicate** finds the rows that are one product: tables `matches` and `duplicates`.
@@ -11,8 +11,8 @@
 * **recommend** finds for everyone who did something of late what is likely to please, new products too: table `recommendations`.
 * **bundle** finds what is bought together, and does not stand in for each other: table `bundles`.
 
-Each task works on one night and makes tables of its own, of published tables; one that fails leaves its tables, and those of the others, as
-they are. Without `[interactions]` in the settings the last three have nothing to do.
+Each night is a group of its own, whatever becomes of the others. A task makes tables of its own, of published tables; one that fails leaves
+its tables, and those of the others, as they are. Without `[interactions]` in the settings the last three are skipped.
 
 **People.** Users are known by pseudonyms alone, made with a key: the password of the connection `shelfmates_users`, else
 `$SHELFMATES_USER_KEY` of the workers. With another key everybody is somebody new, so keep it; it is in no table and no log.
@@ -30,7 +30,7 @@ backfills no DAG that assets start: the events of a backfill of `catalogue` star
 `[interactions]`, `[recommendations]` and `[bundles]`. Every stage leaves a row in the table `runs`.
 """
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, task_group
 from shelfmates.assets import BUNDLES, DUPLICATES, INTERACTIONS, MATCHES, NEIGHBOURS, PRICE_POSITIONS, RECOMMENDATIONS, SUBSTITUTES
 from shelfmates.events import nights
 from shelfmates.operator import DEFAULTS, SparkJobOperator
@@ -56,13 +56,20 @@ with DAG(
         )
     },
 ):
-    published = nights()
-    SparkJobOperator.partial(task_id="deduplicate", stages=["deduplicate"], outlets=[MATCHES, DUPLICATES]).expand(date=published)
-    SparkJobOperator.partial(task_id="position", stages=["position"], outlets=[PRICE_POSITIONS]).expand(date=published)
-    SparkJobOperator.partial(task_id="substitute", stages=["substitute"], outlets=[SUBSTITUTES]).expand(date=published)
-    collecting = SparkJobOperator.partial(task_id="collect", stages=["collect"], outlets=[INTERACTIONS], secrets=USER_KEY)
-    collect = collecting.expand(date=published)
-    recommend = SparkJobOperator.partial(task_id="recommend", stages=["recommend"], outlets=[RECOMMENDATIONS]).expand(date=published)
-    bundle = SparkJobOperator.partial(task_id="bundle", stages=["bundle"], outlets=[BUNDLES]).expand(date=published)
 
-    collect >> [recommend, bundle]
+    @task_group
+    def night(date: str) -> None:
+        """One published night, whatever becomes of the others."""
+        SparkJobOperator(task_id="deduplicate", stages=["deduplicate"], date=date, outlets=[MATCHES, DUPLICATES])
+        SparkJobOperator(task_id="position", stages=["position"], date=date, outlets=[PRICE_POSITIONS])
+        SparkJobOperator(task_id="substitute", stages=["substitute"], date=date, outlets=[SUBSTITUTES])
+        # one at a time: two nights that meet a user for the first time at once would each give a pseudonym
+        collect = SparkJobOperator(
+            task_id="collect", stages=["collect"], date=date, outlets=[INTERACTIONS], secrets=USER_KEY, max_active_tis_per_dag=1
+        )
+        recommend = SparkJobOperator(task_id="recommend", stages=["recommend"], date=date, outlets=[RECOMMENDATIONS])
+        bundle = SparkJobOperator(task_id="bundle", stages=["bundle"], date=date, outlets=[BUNDLES])
+
+        collect >> [recommend, bundle]
+
+    night.expand(date=nights())

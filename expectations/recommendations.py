@@ -12,7 +12,7 @@ TABLE = RECOMMENDATIONS.name
 
 FIGURES = {
     "rows": "count(*)",
-    "users": "count(DISTINCT user_id)",
+    "users": "count(DISTINCT user_id) FILTER (WHERE user_id <> 'anyone')",
     "popular_share": "count_if(reason = 'popular') / count(*)",
     "repeated_ranks": "count(*) - count(DISTINCT user_id, rank)",
     "repeated_items": "count(*) - count(DISTINCT user_id, item_id)",

@@ -91,7 +91,12 @@ def add_maintenance(into: "Commands", dated: argparse.ArgumentParser, with_setti
         description="Destroys the keys of users' pseudonyms, at once and in every version of the table user_keys. What they did is "
         "nobody's from then on; `maintain --erase` removes it. Needs the key that users' ids are hashed with ($SHELFMATES_USER_KEY).",
     )
-    forget.add_argument("users", nargs="*", metavar="USER", help="ids as in the interactions (default: one a line from standard input)")
+    forget.add_argument(
+        "users",
+        nargs="*",
+        metavar="USER",
+        help="ids (default: one a line from standard input, which no shell keeps)",
+    )
     forget.set_defaults(command=commands.forget)
 
 

@@ -24,7 +24,7 @@ def parse(text: str | None) -> bool | None:
     if text is None:
         return None
     try:
-        return Decimal(text.strip().replace(",", ".")) > 0
+        return Decimal(text.strip(" <>=+").replace(",", ".")) > 0  # "10+", ">5"
     except InvalidOperation:
         word = _BETWEEN.sub("", text.rstrip("/").rpartition("/")[2]).casefold()
     return True if word in _YES else False if word in _NO else None

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from expectations import bundles
 from expectations.suite import load_ahead, measured
 from jobs.decisions import BUNDLES
-from jobs.downstream import interactions, published, put
+from jobs.downstream import audited, interactions, published, put
 from jobs.feeds import Interactions
 from jobs.lake import Lake
 from jobs.night import Counts, Night
@@ -20,18 +20,18 @@ from jobs.settings import Settings
 CERTAIN = 1.96  # standard deviations
 
 
-def baskets(lake: Lake, night: Night, how: Interactions) -> DataFrame:
-    """basket, user_id and item_id of what was bought in the days before, each once."""
+def baskets(lake: Lake, night: Night, how: Interactions, largest: int) -> DataFrame:
+    """basket, user_id and item_id of what was bought in the days before, each once; baskets of more than `largest` items are left out."""
     bought = interactions(lake, night, how).where(F.col("event").isin(*how.purchases))
     day = F.concat_ws(" ", "user_id", F.to_date("happened_at").cast("string"))
-    return bought.select(F.coalesce("order_id", day).alias("basket"), "user_id", "item_id").distinct()
+    each = bought.select(F.coalesce("order_id", day).alias("basket"), "user_id", "item_id").distinct()
+    return each.withColumn("size", F.count("*").over(Window.partitionBy("basket"))).where(F.col("size") <= largest).drop("size")
 
 
-def together(bought: DataFrame, largest: int) -> DataFrame:
-    """item_id, other_id and how often: both ways. Baskets of more than `largest` items are left out."""
-    sized = bought.withColumn("size", F.count("*").over(Window.partitionBy("basket"))).where(F.col("size").between(2, largest)).drop("size")
-    other = sized.select("basket", F.col("item_id").alias("other_id"))
-    pairs = sized.join(other, "basket").where("item_id < other_id").groupBy("item_id", "other_id")
+def together(bought: DataFrame) -> DataFrame:
+    """item_id, other_id and how often they were bought in one basket, and by how many people: both ways."""
+    other = bought.select("basket", F.col("item_id").alias("other_id"))
+    pairs = bought.join(other, "basket").where("item_id < other_id").groupBy("item_id", "other_id")
     counted = pairs.agg(F.count("*").alias("baskets"), F.count_distinct("user_id").alias("users"))
     return counted.unionByName(turned(counted))
 
@@ -69,16 +69,17 @@ def chosen(pairs: DataFrame, bought: DataFrame, neighbours: DataFrame, items: Da
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     if settings.interactions is None:
-        return Counts(0, 0, "bundles", note="the settings have no section [interactions]")
+        return Counts(0, 0, "bundles", note="the settings have no section [interactions]", idle=True)
     load_ahead()
     neighbours, items = published(lake, night)
-    bought = baskets(lake, night, settings.interactions).persist()
-    pairs = together(bought, settings.bundles.basket_items_max).persist()
+    bought = baskets(lake, night, settings.interactions, settings.bundles.basket_items_max).persist()
+    pairs = together(bought).persist()
     rows = chosen(pairs, bought, neighbours, items, settings).persist()
     read, figures = bought.count(), measured(rows, bundles.FIGURES)
-    warnings = put(lake, BUNDLES, rows, night, bundles.suite(settings.bundles.n, settings.bundles.users_min), figures)
+    warnings = audited(lake, BUNDLES, night, bundles.suite(settings.bundles.n, settings.bundles.users_min), figures)
+    put(lake, BUNDLES, rows, night)
     for frame in (bought, pairs, rows):
         frame.unpersist()
     found = figures[0] if figures else {"rows": 0.0, "items": 0.0}
-    told = ", ".join([f"for {found['items']:,.0f} products", *(f"warned of {warning}" for warning in warnings)])
+    told = ", ".join([f"for {found['items']:,.0f} products", *warnings])
     return Counts(read, int(found["rows"]), "bundles", {"items": found["items"]}, note=told)

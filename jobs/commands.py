@@ -54,6 +54,8 @@ def maintain(given: argparse.Namespace) -> None:
 def forget(given: argparse.Namespace) -> None:
     from jobs.forget import forget
 
+    if not given.users and sys.stdin.isatty():
+        print("forget: one user's id a line, then Ctrl-D", file=sys.stderr, flush=True)
     users = given.users or [line.strip() for line in sys.stdin if line.strip()]
     print(forget(settings_file.load(given.settings), users))
 

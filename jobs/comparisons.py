@@ -89,7 +89,7 @@ def levels() -> dict[str, Column]:
     other_after = F.when(col("other_place").isNull(), col("other_nearest")).otherwise(col("other_next"))
     margin = col("similarity") - F.greatest(F.coalesce(after, F.lit(0.0)), F.coalesce(other_after, F.lit(0.0)))
     prices = [col(name).cast("double") for name in ("price", "other_price")]
-    ratio = F.when(col("currency") == col("other_currency"), F.least(*prices) / F.greatest(*prices))
+    ratio = F.when(col("currency").eqNullSafe(col("other_currency")), F.least(*prices) / F.greatest(*prices))
     return {
         "standing": standing,
         "margin": level(margin, BOUNDS["margin"]),

@@ -21,7 +21,7 @@ from expectations.suite import load_ahead, measured
 from jobs import group, match
 from jobs.comparisons import MUTUAL, SIZES, pairs
 from jobs.decisions import DUPLICATES, MATCHES
-from jobs.downstream import published, put
+from jobs.downstream import audited, published, put
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.sections import Duplicates
@@ -31,6 +31,7 @@ SUPPOSED = {MUTUAL: 0.9}  # that a pair matches, by its standing, before anythin
 RARE = 0.02
 IDENTICAL = {"gtin": 0.98, "all": 0.9}  # that two rows of one source match: makers give a GTIN once, and shops list some products twice
 MERGED = ("title", "description", "brand", "category", "price", "currency", "gtin", "model", "image")
+MOST_SOURCES = 2**31 - 1
 LEVELS = [f"{name}_level" for name in SIZES]
 
 
@@ -85,11 +86,15 @@ def members(judged: DataFrame, threshold: float) -> DataFrame:
 def merged(member: DataFrame, items: DataFrame, sources: Iterable[str]) -> DataFrame:
     """The members, with which of each group survives, the one that says most, of equal ones that of the source named first; and of that
     one the record `merged` of all: where it lacks a field, the next best's."""
-    place = F.create_map(*(F.lit(of) for pair in enumerate(sources) for of in reversed(pair)))[F.col("source")]
+    named = F.create_map(*(F.lit(of) for pair in enumerate(sources) for of in reversed(pair)))[F.col("source")]
+    place = F.coalesce(named, F.lit(MOST_SOURCES))  # of a source that the settings do not name any more
     filled = reduce(Column.__add__, (F.col(name).isNotNull().cast("int") for name in MERGED))
     best = Window.partitionBy("group_id").orderBy(F.desc(filled), place, "item_id")
     whole = best.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    fields = [(F.lit(name), F.first(F.col(name).cast("string"), ignorenulls=True).over(whole)) for name in MERGED]
+    # an amount goes with its own currency
+    priced = F.first(F.when(F.col("price").isNotNull(), F.struct("price", "currency")), ignorenulls=True).over(whole)
+    of = {name: priced[name] if name in ("price", "currency") else F.first(name, ignorenulls=True).over(whole) for name in MERGED}
+    fields = [(F.lit(name), value.cast("string")) for name, value in of.items()]
     record = F.map_filter(F.create_map(*(of for field in fields for of in field)), lambda _, value: value.isNotNull())
     rows = member.join(items.select("item_id", "source", *MERGED), "item_id")
     rows = rows.withColumns({"survivor": F.row_number().over(best) == 1, "record": record})
@@ -105,12 +110,14 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     groups = merged(members(judged, settings.duplicates.threshold), items, settings.sources).persist()
     figures = duplicates.figures(groups)
     warnings = [
-        *put(lake, MATCHES, judged.withColumn("levels", levels), night, matches.suite(), measured(judged, matches.FIGURES)),
-        *put(lake, DUPLICATES, groups, night, duplicates.suite(), figures),
+        *audited(lake, MATCHES, night, matches.suite(), measured(judged, matches.FIGURES)),
+        *audited(lake, DUPLICATES, night, duplicates.suite(), figures),
     ]
+    put(lake, MATCHES, judged.withColumn("levels", levels), night)
+    put(lake, DUPLICATES, groups, night)
     read, rows = found.count(), int(figures[0]["rows"]) if figures else 0
     told = {"pairs": judged.count(), "groups": groups.where("survivor").count()}
     for frame in (found, judged, groups):
         frame.unpersist()
-    note = ", ".join([f"in {told['groups']:,} groups", *(f"warned of {warning}" for warning in warnings)])
+    note = ", ".join([f"in {told['groups']:,} groups", *warnings])
     return Counts(read, rows, "products", {name: float(value) for name, value in told.items()}, note=note)

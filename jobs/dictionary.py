@@ -39,7 +39,13 @@ def page() -> str:
         *made,
         "## Views",
         "\n".join(
-            ["Of the newest published night, where they do not say otherwise.", "", "| view | answers | reads |", "|---|---|---|", *views]
+            [
+                "Of the newest night that there is of a table, where they do not say otherwise.",
+                "",
+                "| view | answers | reads |",
+                "|---|---|---|",
+                *views,
+            ]
         ),
         "## Questions",
         *asked,

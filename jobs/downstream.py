@@ -4,7 +4,10 @@ A decision is checked by its suite before it is seen: figures go to `audit_resul
 was. Nobody claims a night for this: of two runs at once the later commit stands, and each is whole.
 """
 
+import random
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from expectations.suite import Figures, Result, verdict
-from jobs.decisions import INTERACTIONS
+from jobs.decisions import INTERACTIONS, USER_KEYS
 from jobs.errors import ConflictError, ContractError, HeldError
 from jobs.feeds import Interactions
 from jobs.lake import Lake
@@ -57,13 +60,12 @@ def record_of(lake: Lake, table: Table, night: Night, results: Sequence[Result])
         except ConflictError:
             if not left:
                 raise
+            time.sleep(random.random())  # else those that met here would meet again
 
 
-def put(lake: Lake, table: Table, rows: DataFrame, night: Night, suite: Sequence["Expectation"], figures: Sequence[Figures]) -> list[str]:
-    """Replaces the table's night by the rows, stamped with night and run, if the suite lets them pass. Returns what it warns of.
-
-    Raises HeldError where a check graded fail is broken; the figures are in `audit_results` in any case.
-    """
+def audited(lake: Lake, table: Table, night: Night, suite: Sequence["Expectation"], figures: Sequence[Figures]) -> list[str]:
+    """What the suite warns of in the rows that are to be put in the table. Raises HeldError where a check graded fail is broken; what was
+    found is in `audit_results` in any case."""
     results = verdict(table.name, suite, figures)
     record_of(lake, table, night, results)
     if held := [result for result in results if result.grade == "fail" and not result.passed]:
@@ -71,8 +73,30 @@ def put(lake: Lake, table: Table, rows: DataFrame, night: Night, suite: Sequence
         raise HeldError(
             f"{table.name} of {night.date} are held back, the table is as it was:{told}", "mend the cause, and run the stage again"
         )
+    return [f"warned of {result}" for result in results if not result.passed]
+
+
+def put(lake: Lake, table: Table, rows: DataFrame, night: Night) -> None:
+    """Replaces the table's night by the rows, stamped with night and run."""
     stamped = rows.withColumns({"snapshot_date": F.lit(night.date), "run_id": F.lit(night.run_id)}).select(*table.column_names)
+    made(lake, table)
+    lake.replace(table, stamped, night, empty=True)
+
+
+def made(lake: Lake, table: Table) -> None:
+    """Creates the table, or extends that of an earlier version."""
     if not lake.create(table):
         lake.extend(table)
-    lake.replace(table, stamped, night, empty=True)
-    return [str(result) for result in results if not result.passed]
+
+
+def of_people(lake: Lake) -> Lake:
+    """The lake, where nothing is written any more once users have been forgotten: what was read before may be of them. `fence` is to be
+    asked once more at the end, since the last commit may have been made at the same moment."""
+    before, fence = lake.purged(USER_KEYS), lake.fence
+
+    def check() -> None:
+        fence()
+        if lake.purged(USER_KEYS) != before:
+            raise ConflictError("users were forgotten meanwhile", "run the stage again")
+
+    return replace(lake, fence=check)

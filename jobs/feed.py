@@ -130,6 +130,8 @@ def rows(name: str, source: AnyFeed, file: str) -> Iterator[Row]:
 
 def _named(error: Exception, name: str, source: AnyFeed, file: str, row: int) -> ShelfmatesError:
     """The error that tells the user which source, file and row it was."""
+    if not source.tells and isinstance(error, (_FaultyFileError, header.HeaderError, plaintext.BrokenTextError)):
+        return _without_its_words(error, name, source, address.shown(file), row)
     file = address.shown(file)
     match error:
         case _FaultyFileError():
@@ -152,6 +154,20 @@ def _named(error: Exception, name: str, source: AnyFeed, file: str, row: int) ->
         case FileNotFoundError() | PermissionError():
             return SourceError.at(name, file, str(error), f"mend {source.key(name)}.path or the rights on the file")
     return TransientError(f"source {name!r}, file {file}, row {row}: {error}", "see that the storage answers, then run it again")
+
+
+def _without_its_words(error: Exception, name: str, source: AnyFeed, file: str, row: int) -> SourceError:
+    """The error of a feed of which nothing may be told but where it is broken."""
+    found = {
+        _FaultyFileError: f"this row, or the file from here on, is no {source.format}",
+        header.HeaderError: "its columns are not those that the settings name",
+        plaintext.BrokenTextError: f"there is a byte that is not {source.encoding}",
+    }[type(error)]
+    key, above = source.key(name), isinstance(error, header.HeaderError) or (isinstance(error, _FaultyFileError) and error.above)
+    remedy = (
+        f"mend the file, or {key}.format, .encoding, .separator, .quote, .columns; what stands there may name a person, and is not told"
+    )
+    return SourceError.at(name, file, found, remedy, None if above else row)
 
 
 def _texts(key: str, source: AnyFeed, file: str) -> Iterator[str]:

@@ -76,6 +76,11 @@ class Source(Feed):
         return {"columns.id": self.columns.id} | ({"columns.title": self.columns.title} if self.mode == "full" else {})
 
     @property
+    def tells(self) -> bool:
+        """Errors may tell what stands in a file."""
+        return True
+
+    @property
     def may_be_empty(self) -> bool:
         """A file without rows says that nothing has changed."""
         return self.mode == "changes"
@@ -108,7 +113,9 @@ class Interactions(Feed):
     events: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: {"view": 0.3, "cart": 0.7, "purchase": 1.0}
     )  # kinds of event, and what each weighs for a person's taste (of views a few in a hundred end in a purchase); others are quarantined
-    purchases: tuple[str, ...] = ("purchase",)  # kinds of event by which a product is had, and after which it is not recommended
+    purchases: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "purchase",
+    )  # kinds of event by which a product is had, and after which it is not recommended
     days: Annotated[int, Field(ge=1)] = 90  # that are looked back
     quarantine_max: Share = 0.5  # of a night's rows; above it the feed is suspect and the stage fails
 
@@ -123,6 +130,11 @@ class Interactions(Feed):
     @property
     def in_every_file(self) -> dict[str, str]:
         return {f"columns.{field}": getattr(self.columns, field) for field in ("user", "item", "time")}
+
+    @property
+    def tells(self) -> bool:
+        """No error tells what stands in a file: it may name a person, and would go to logs and to `runs`."""
+        return False
 
     @property
     def may_be_empty(self) -> bool:

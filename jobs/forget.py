@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from jobs import toolchain
 from jobs.decisions import USER_KEYS
 from jobs.errors import SettingsError
-from jobs.interaction import keyed
+from jobs.interaction import keyed, of_key
 from jobs.night import Night
 from jobs.settings import Settings
-from jobs.user_key import user_key
+from jobs.user_key import user_key, wrong_key
 
 if TYPE_CHECKING:
     from jobs.lake import Lake
@@ -38,9 +38,13 @@ def forgotten(lake: "Lake", users: Sequence[str], key: bytes) -> str:
         raise SettingsError("no user is named", "give ids as arguments, or one a line on standard input")
     if not lake.exists(USER_KEYS):
         return "forget: nobody is known here"
+    known = lake.read(USER_KEYS).select("person", "user_id")
+    if known.where(f"person = '{of_key(key)}'").isEmpty():
+        raise wrong_key()
     persons = {keyed(key, user) for user in users}
     gone = lake.spark.createDataFrame([(person,) for person in sorted(persons)], "person string")
-    found = lake.purge(USER_KEYS, "person", gone, Night(datetime.datetime.now(datetime.UTC).date(), "forget"))
+    found = known.join(gone, "person").select("person").distinct().count()
+    lake.purge(USER_KEYS, "person", gone, Night(datetime.datetime.now(datetime.UTC).date(), "forget"))
     unknown = f", {len(persons) - found:,} were not known" if found < len(persons) else ""
     return (
         f"forget: {found:,} of {len(persons):,} users cut off from what they did{unknown}\n"

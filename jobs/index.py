@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,11 @@ def write(folder: Path, index: Index, shown: pa.Table) -> None:
         both = pa.table(dict(zip([*shown.column_names, *read_of.column_names], [*shown.columns, *read_of.columns], strict=True)))
         with pa.OSFile(str(unfinished / ITEMS), "wb") as file, pa.ipc.new_file(file, both.schema) as writer:
             writer.write_table(both.combine_chunks())
-        if not folder.is_dir():
+        try:
             unfinished.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another command has made it meanwhile
+                raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -102,9 +106,12 @@ def arrays_of(sought: Sought) -> dict[str, Any]:
 
 def remove_all_but(count: int, folder: Path) -> None:
     """All indexes but so many that were used last, and what commands that were killed have left."""
-    there = sorted(folder.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
-    whole = [one for one in there if NAMED.fullmatch(one.name)]  # whatever else lies there is not ours
-    latest = whole[0].stat().st_mtime if whole else 0
-    left = [one for one in there if one.name.startswith(UNFINISHED) and one.stat().st_mtime < latest - DAY]
+    used = dict[Path, float]()
+    for one in folder.iterdir():
+        with suppress(FileNotFoundError):  # another command has just renamed or removed it
+            used[one] = one.stat().st_mtime
+    whole = sorted((one for one in used if NAMED.fullmatch(one.name)), key=used.__getitem__, reverse=True)  # whatever else is not ours
+    latest = used[whole[0]] if whole else 0
+    left = [one for one in used if one.name.startswith(UNFINISHED) and used[one] < latest - DAY]
     for one in whole[count:] + left:
         shutil.rmtree(one, ignore_errors=True)

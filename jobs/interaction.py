@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from jobs.feeds import Interactions
 
+EARLIEST = 10**9  # seconds since 1970, in 2001: 20260105 is a date
 MOMENTS = 10**11  # seconds since 1970 end below, in the year 5138: a greater number is one of milliseconds
 
 
@@ -31,7 +33,7 @@ class Reason(StrEnum):
 
 
 class Event(NamedTuple):
-    """What one row says, and why it is refused: an event with a reason may lack anything. `values` is what the settings name of the row, as
+    """What one row says, and why it is refused: an event with a reason may lack anything. `values` is what was understood of the row, as
     JSON, without the person and the order."""
 
     person: str | None
@@ -47,7 +49,6 @@ class Event(NamedTuple):
 def parser(feed: Interactions, key: bytes, night: datetime.date) -> Callable[[Mapping[str, str], str | None], Event]:
     """The function that parses the rows of a night: values and fault of a row -> its event."""
     columns, events = feed.columns, frozenset(feed.events)
-    shown = {column for field, column in columns if column is not None and field not in ("user", "order")}
     ends = datetime.datetime.combine(night + datetime.timedelta(days=1), datetime.time.min, datetime.UTC)
     prefix = f"{feed.source}:" if feed.source else ""
 
@@ -67,7 +68,7 @@ def parser(feed: Interactions, key: bytes, night: datetime.date) -> Callable[[Ma
             Reason.UNKNOWN_EVENT: event not in events,
             Reason.NO_QUANTITY: quantity is None,
         }
-        person = keyed(key, user) if user else None
+        person = keyed(key, user) if user and not fault else None
         return Event(
             person,
             prefix + item if item else None,
@@ -76,9 +77,16 @@ def parser(feed: Interactions, key: bytes, night: datetime.date) -> Callable[[Ma
             keyed(key, f"{user}\0{order}") if user and order else None,
             quantity,
             [str(reason) for reason, met in told.items() if met],
-            # a row without its columns may hold the person anywhere, and so may columns that nobody has said the meaning of
-            json.dumps({} if fault else {name: value for name, value in values.items() if name in shown}, ensure_ascii=False),
+            json.dumps(understood(values, fault, at, event in events, quantity), ensure_ascii=False),
         )
+
+    def understood(
+        values: Mapping[str, str], fault: str | None, at: datetime.datetime | None, known: bool, quantity: int | None
+    ) -> dict[str, str]:
+        """What may be kept of a row: values that are what their columns say. Where columns have moved the person may stand anywhere."""
+        kept = {columns.time: at is not None, columns.event: known, columns.quantity: quantity is not None}
+        kept[columns.item] = all(kept.values())
+        return {} if fault else {name: values[name] for name, right in kept.items() if right and name is not None and name in values}
 
     return parse
 
@@ -88,23 +96,33 @@ def keyed(key: bytes, text: str) -> str:
     return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
 
+def of_key(key: bytes) -> str:
+    """A hash that is no person's, and of every key another."""
+    return keyed(key, "\0")
+
+
 def moment(text: str | None) -> datetime.datetime | None:
-    """A time as ISO 8601 or seconds (or milliseconds) since 1970, in UTC; None of anything else."""
+    """A time as ISO 8601 or seconds (or milliseconds) since 1970, in UTC; None of anything else. Numbers below EARLIEST are dates."""
     if text is None:
         return None
     try:
-        if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit():
-            seconds = float(text)
-            return datetime.datetime.fromtimestamp(seconds / (1000 if seconds >= MOMENTS else 1), datetime.UTC)
+        if (number := _number(text)) is not None and number >= EARLIEST:
+            return datetime.datetime.fromtimestamp(number / (1000 if number >= MOMENTS else 1), datetime.UTC)
         found = datetime.datetime.fromisoformat(text)
+        return found.replace(tzinfo=datetime.UTC) if found.tzinfo is None else found.astimezone(datetime.UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return found.replace(tzinfo=datetime.UTC) if found.tzinfo is None else found.astimezone(datetime.UTC)
+
+
+def _number(text: str) -> float | None:
+    digits = text.replace(".", "", 1)
+    return float(text) if digits.isascii() and digits.isdigit() else None
 
 
 def whole(text: str) -> int | None:
+    """A count of pieces, which may end in zeros after a point or a comma; 1,000 may be either, and is none."""
     try:
-        number = Decimal(text.replace(",", "."))
+        number = Decimal("nan" if re.fullmatch(r"\d+[.,]\d{3}", text) else text.replace(",", "."))
     except InvalidOperation:
         return None
     return int(number) if number.is_finite() and number == number.to_integral_value() and 0 < number < 2**31 else None

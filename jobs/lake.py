@@ -43,6 +43,9 @@ CONFLICTS = (  # they have no root of their own
 # no deletion vectors, no column mapping: every reader of Delta can read the tables
 COMMON_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 
+PURGED = "shelfmates.purged"  # property of a table
+RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"  # Delta's own guard of writers and readers at work
+
 ANOTHERS_COMMIT = 5.0  # seconds that are waited for it
 
 
@@ -203,7 +206,7 @@ class Lake:
         commits = DeltaTable.forPath(self.spark, self.path(table)).history().where(F.col("timestamp") >= F.lit(since))
         return [json.loads(row["userMetadata"]) for row in commits.select("userMetadata").collect() if row["userMetadata"]]
 
-    def forget(self, table: Table, partitions: str, night: Night) -> None:
+    def drop(self, table: Table, partitions: str, night: Night) -> None:
         """Deletes whole partitions, in one commit that rewrites no file; no commit where there are none. ConflictError if another writer
         has changed them meanwhile."""
         with self._noted(night), self._commit(table):
@@ -235,21 +238,40 @@ class Lake:
         version before this one can be read any more. Returns how many rows it were.
 
         A writer that began before has files of its own among them: the change of the table's properties makes its commit a ConflictError.
-        Files of one that begins meanwhile are younger, and stay.
+        Files of one that begins meanwhile are younger than that change, by the storage's clock, and stay.
         """
         stored = DeltaTable.forPath(self.spark, self.path(table))
         with self._noted(night), self._commit(table):
             merge = stored.alias("stored").merge(gone.select(key).alias("gone"), f"stored.{key} = gone.{key}").whenMatchedDelete()
             deleted = int(merge.execute().collect()[0]["num_deleted_rows"])
-            marked = time.time()
-            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ('shelfmates.purged' = '{marked:.0f}')")
-        checked = "spark.databricks.delta.retentionDurationCheck.enabled"  # Delta's own guard of writers and readers at work
-        self.spark.conf.set(checked, "false")
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ('{PURGED}' = '{time.time_ns()}')")
+        self._files_before(table, self.version(table)).createOrReplaceTempView("files_before")
+        self.spark.conf.set(RETENTION_CHECK, "false")
         try:
-            stored.vacuum((time.time() - marked) / 3600)
+            self.spark.sql(f"VACUUM delta.`{self.path(table)}` USING INVENTORY files_before RETAIN 0 HOURS")
         finally:
-            self.spark.conf.unset(checked)
+            self.spark.conf.set(RETENTION_CHECK, "true")
+            self.spark.catalog.dropTempView("files_before")
         return deleted
+
+    def purged(self, table: Table) -> str:
+        """What changes with every purge of the table; empty before the first, and without a table."""
+        if not self.exists(table):
+            return ""
+        properties = DeltaTable.forPath(self.spark, self.path(table)).detail().select("properties").collect()[0][0]
+        return str(properties.get(PURGED, ""))
+
+    def _files_before(self, table: Table, version: int) -> DataFrame:
+        """The files of the table that are older than that version's entry in its log, as VACUUM reads an inventory."""
+        storage, root = self._folder(self.path(table))
+        _, entry = self._folder(f"{self.path(table)}/_delta_log/{version:020}.json")
+        written, found, files = storage.getFileStatus(entry).getModificationTime(), [], storage.listFiles(root, True)
+        while files.hasNext():
+            file = files.next()
+            path, at = file.getPath().toString(), file.getModificationTime()
+            if at < written and "/_delta_log/" not in path and not file.getPath().getName().startswith("."):
+                found.append((path, file.getLen(), False, at))
+        return self.spark.createDataFrame(found, "path string, length bigint, isDir boolean, modificationTime bigint")
 
     def _stored(self, table: Table) -> tuple[int, int]:
         """Bytes and files in the table's folder, its log apart."""

@@ -87,7 +87,7 @@ def drop_vectors(lake: Lake, settings: Settings, night: Night, since: datetime) 
     for row in found:
         of_model = among("model_id", [row["model_id"]])
         if row["model_id"] not in in_use:
-            lake.forget(ITEM_VECTORS, of_model, night)
+            lake.drop(ITEM_VECTORS, of_model, night)
             dropped += row["vectors"]
         elif row["surplus"] >= SURPLUS * row["vectors"] and row["surplus"]:
             before = lake.version(ITEM_VECTORS)
@@ -138,7 +138,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     old = outdated(held, kept, settings.maintenance, night.date)
     for name, forgotten in old.items():
         if forgotten:
-            lake.forget(TABLES[name], among("snapshot_date", forgotten), night)
+            lake.drop(TABLES[name], among("snapshot_date", forgotten), night)
     left = {table: {one: files for one, files in nights.items() if one not in old[table]} for table, nights in held.items()}
     published = max(left[NEIGHBOURS.name], default=date.min)
     waiting = max((one for table in (RAW_ITEMS, CLEAN_ITEMS) for one in left[table.name] if one > published), default=None)

@@ -47,3 +47,4 @@ class Counts:
     unit: str
     figures: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    idle: bool = False  # there was nothing to do, and nothing was made

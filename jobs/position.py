@@ -16,7 +16,7 @@ from expectations import price_positions
 from expectations.suite import load_ahead, measured
 from jobs import quantity
 from jobs.decisions import PRICE_POSITIONS
-from jobs.downstream import published, put
+from jobs.downstream import audited, published, put
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.sections import PricePositions
@@ -69,7 +69,7 @@ def beside_peers(neighbours: DataFrame, items: DataFrame, how: PricePositions) -
 def positions(beside: DataFrame, how: PricePositions) -> DataFrame:
     """Rows of `beside_peers` that have peers in their own currency -> rows of price_positions."""
     col = F.col
-    centred = beside.where(F.size("same") > 0).withColumn("middle", median(col("same")))
+    centred = beside.where(F.size("same") > 0).withColumn("middle", F.ln(median(F.transform("same", F.exp))))
     spread = median(F.transform("same", lambda log: F.abs(log - F.col("middle"))))
     far = F.greatest(F.lit(math.log(how.outlier_ratio)), DEVIATIONS * spread)
     beyond = col("log") - col("middle")
@@ -100,8 +100,9 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     neighbours, items = published(lake, night)
     rows = positions(beside_peers(neighbours, items, settings.price_positions), settings.price_positions).persist()
     figures = measured(rows, price_positions.FIGURES)
-    warnings = put(lake, PRICE_POSITIONS, rows, night, price_positions.suite(), figures)
+    warnings = audited(lake, PRICE_POSITIONS, night, price_positions.suite(), figures)
+    put(lake, PRICE_POSITIONS, rows, night)
     rows.unpersist()
     found = figures[0] if figures else {"rows": 0.0, "outliers": 0.0}
-    told = ", ".join([f"{found['outliers']:,.0f} outliers", *(f"warned of {warning}" for warning in warnings)])
+    told = ", ".join([f"{found['outliers']:,.0f} outliers", *warnings])
     return Counts(neighbours.count(), int(found["rows"]), "prices", {"outliers": found["outliers"]}, note=told)

@@ -30,9 +30,11 @@ _UNITS = {
     "fl oz": ("ml", 29.5735),
 }  # fmt: skip  a dimension a line
 _NUMBER = r"(\d{1,6}(?:[.,]\d{1,3})?)"
-_CONTENT = re.compile(rf"(?:(\d{{1,4}})\s*[x×*]\s*)?\b{_NUMBER}\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})\b", re.IGNORECASE)
+# a lone G is a network or a memory, never grams
+_SYMBOLS = "g|gr|(?i:" + "|".join(sorted(_UNITS.keys() - {"g", "gr"}, key=len, reverse=True)) + ")"
+_CONTENT = re.compile(rf"(?:(\d{{1,4}})\s*[x×*]\s*)?\b{_NUMBER}\s*({_SYMBOLS})\b")
 _PIECES = re.compile(
-    r"\b(?:pack|box|set|case|lot|bundle|packung)\s*(?:of|à|de|mit)?\s*(\d{1,4})\b"
+    r"\b(?:pack|box|set|case|lot|bundle|packung)\s*(?:of|à|de|mit)\s*(\d{1,4})\b"
     r"|\b(\d{1,4})\s*(?:-\s*)?(?:er[- ]?(?:pack|packung|set)|pack|pk|pcs?|pieces?|count|ct|stück|stk|bags?|tabs?|tablets?|capsules?|rolls?|"
     r"beutel|rollen|kapseln|tabletten|pièces|unidades)\b",
     re.IGNORECASE,

@@ -22,7 +22,7 @@ from expectations import recommendations
 from expectations.suite import load_ahead, measured
 from jobs.affinity import affinities
 from jobs.decisions import ANYONE, RECOMMENDATIONS
-from jobs.downstream import interactions, published, put
+from jobs.downstream import audited, interactions, of_people, published, put
 from jobs.feeds import Interactions
 from jobs.graph import Graph, both_ways
 from jobs.interest import Interests, exposure, weights_of
@@ -127,18 +127,21 @@ def lists(shop: Shop, how: Recommendations, threads: int) -> pa.Table:
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     if settings.interactions is None:
-        return Counts(0, 0, "recommendations", note="the settings have no section [interactions]")
+        return Counts(0, 0, "recommendations", note="the settings have no section [interactions]", idle=True)
     load_ahead()
     how = settings.recommendations
+    lake = of_people(lake)
     shop = shop_of(lake, night, settings.interactions, how.half_life)
     rows = spark.createDataFrame(lists(shop, how, spark.sparkContext.defaultParallelism)).persist()
     figures = measured(rows, recommendations.FIGURES)
-    warnings = put(lake, RECOMMENDATIONS, rows, night, recommendations.suite(how.n), figures)
+    warnings = audited(lake, RECOMMENDATIONS, night, recommendations.suite(how.n), figures)
+    put(lake, RECOMMENDATIONS, rows, night)
+    lake.fence()
     rows.unpersist()
-    told = figures[0] if figures else {"rows": 0.0, "users": 1.0, "popular_share": 0.0}
+    told = figures[0] if figures else {"rows": 0.0, "users": 0.0, "popular_share": 0.0}
     note = [
-        f"for {told['users'] - 1:,.0f} users",
+        f"for {told['users']:,.0f} users",
         f"{told['popular_share']:.1%} for being popular",
-        *(f"warned of {one}" for one in warnings),
+        *warnings,
     ]
-    return Counts(len(shop.of.items), int(told["rows"]), "recommendations", {"users": told["users"] - 1}, note=", ".join(note))
+    return Counts(len(shop.of.items), int(told["rows"]), "recommendations", {"users": told["users"]}, note=", ".join(note))

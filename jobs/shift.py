@@ -49,7 +49,8 @@ class Entry:
     @property
     def figures(self) -> dict[str, float]:
         counted = {"rows_in": self.counts.rows_in, "rows_out": self.counts.rows_out, "seconds": round(self.seconds, 2)}
-        return counted | {"peak_memory_mb": round(self.peak_memory_mb)} | self.counts.figures
+        idle = {"idle": 1.0} if self.counts.idle else {}
+        return counted | {"peak_memory_mb": round(self.peak_memory_mb)} | idle | self.counts.figures
 
     @property
     def closing_line(self) -> str:

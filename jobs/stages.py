@@ -15,10 +15,10 @@ STAGES = {
 
 # of what a published night is for: each makes tables of its own; of them only `interactions` are read by others
 DOWNSTREAM = {
-    "collect": "read what people did with products on that day, under pseudonyms; quarantine what is no event",
     "deduplicate": "find the rows that are one product, and which of them is to stay",
     "position": "hold every price against those of the neighbours, and name the likely cause where it is far off",
     "substitute": "find what can be had in place of products that are out of stock, or in no feed any more",
+    "collect": "read what people did with products on that day, under pseudonyms; quarantine what is no event",
     "recommend": "find for everyone who did something of late what is likely to please, new products too",
     "bundle": "find what is bought together, and is no substitute for each other",
 }

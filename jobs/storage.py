@@ -5,7 +5,8 @@ Nothing that is published is lost by any of it: a commit that could not be writt
 
 import re
 
-from jobs.errors import ContractError, ShelfmatesError, ToolchainError
+from jobs.decisions import OF_PEOPLE, USER_KEYS
+from jobs.errors import ContractError, ShelfmatesError, ToolchainError, TransientError
 
 _UNREADABLE = re.compile(r"\[FAILED_READ_FILE\.(\w+)\] Encountered error while reading file (\S+?)\.?\s")
 
@@ -25,6 +26,8 @@ def trouble(error: Exception) -> ShelfmatesError | None:
         return ToolchainError(f"the lake cannot be written ({FROZEN}); no table holds a part of what was to be written", remedy)
     if unreadable := _UNREADABLE.search(said):
         why, file = unreadable.groups()
+        if why == "FILE_NOT_EXIST" and any(f"/{table.name}/" in file for table in (USER_KEYS, *OF_PEOPLE)):
+            return TransientError(f"{file} is gone: users were forgotten meanwhile", "run it again")
         found = f"{file} {'is gone' if why == 'FILE_NOT_EXIST' else 'cannot be read: it is damaged'}"
         if "/_delta_log/" in file:
             name = file.rpartition("/")[2]

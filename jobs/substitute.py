@@ -13,23 +13,26 @@ from pyspark.sql import functions as F
 from expectations import substitutes
 from expectations.suite import load_ahead, measured
 from jobs.decisions import SUBSTITUTES
-from jobs.downstream import published, put
+from jobs.downstream import audited, published, put
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.sections import Substitutes
 from jobs.settings import Settings
-from jobs.tables import CLEAN_ITEMS, NEIGHBOURS
+from jobs.tables import CLEAN_ITEMS, NEIGHBOURS, QUARANTINED_ITEMS
 
 FIELDS = ("source", "brand", "category", "price", "currency")
 CLOSE = 0.8  # parts from which two products are said to be alike in meaning, or spelt alike
 
 
 def gone(lake: Lake, night: Night, items: DataFrame, days: int) -> DataFrame:
-    """Items of published nights before this one that tonight has no more: their fields, and the last night that had them."""
+    """Items of published nights before this one that no feed of tonight has: their fields, and the last night that had them. What is in
+    quarantine tonight is in a feed."""
     since = night.date - timedelta(days=days)
     before = (F.col("snapshot_date") >= F.lit(since)) & (F.col("snapshot_date") < F.lit(night.date))
     last = lake.read(NEIGHBOURS, before & (F.col("rank") == 1)).groupBy("item_id").agg(F.max("snapshot_date").alias("snapshot_date"))
-    return lake.read(CLEAN_ITEMS, before).join(last.join(items, "item_id", "left_anti"), ["item_id", "snapshot_date"])
+    refused = lake.read(QUARANTINED_ITEMS, night).where("item_id IS NOT NULL")
+    away = last.join(items, "item_id", "left_anti").join(refused, "item_id", "left_anti")
+    return lake.read(CLEAN_ITEMS, before).join(away, ["item_id", "snapshot_date"])
 
 
 def chosen(wanted: DataFrame, pairs: DataFrame, items: DataFrame, how: Substitutes) -> DataFrame:
@@ -76,9 +79,10 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     wanted = out.unionByName(away).persist()
     rows = chosen(wanted, pairs, items, how).persist()
     count, figures = wanted.count(), measured(rows, substitutes.FIGURES)
-    warnings = put(lake, SUBSTITUTES, rows, night, substitutes.suite(how.n), figures)
+    warnings = audited(lake, SUBSTITUTES, night, substitutes.suite(how.n), figures)
+    put(lake, SUBSTITUTES, rows, night)
     for frame in (away, wanted, rows):
         frame.unpersist()
     found = figures[0] if figures else {"rows": 0.0, "items": 0.0}
-    told = ", ".join([f"for {found['items']:,.0f} of {count:,} products", *(f"warned of {warning}" for warning in warnings)])
+    told = ", ".join([f"for {found['items']:,.0f} of {count:,} products", *warnings])
     return Counts(count, int(found["rows"]), "substitutes", {"items": found["items"]}, note=told)

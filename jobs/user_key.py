@@ -11,7 +11,7 @@ LENGTH_MIN = 16  # bytes; a shorter key could be found by trying
 
 def user_key(environment: Mapping[str, str] = os.environ) -> bytes:
     """Raises SettingsError if there is none, or a short one; the message never tells it."""
-    key = environment.get(VARIABLE, "").encode()
+    key = environment.get(VARIABLE, "").strip().encode()
     if len(key) < LENGTH_MIN:
         found = f"{VARIABLE} has {len(key)} bytes, expected {LENGTH_MIN} or more" if key else f"there is no {VARIABLE} in the environment"
         raise SettingsError(
@@ -20,3 +20,10 @@ def user_key(environment: Mapping[str, str] = os.environ) -> bytes:
             "Under Airflow it is the password of the connection shelfmates_users",
         )
     return key
+
+
+def wrong_key() -> SettingsError:
+    return SettingsError(
+        f"{VARIABLE} is not the key that the users of this lake are known by: with it everybody would be somebody else",
+        "set the key that was used so far; to begin anew with another one, remove the tables user_keys, interactions and recommendations",
+    )

@@ -1,7 +1,7 @@
 """Questions that people ask of the tables: views, which `shelfmates sql` has beside the tables, and examples of what is asked of both.
 
-DuckDB and Spark read the same SQL. Views are of the newest published night, unless they say otherwise; one that reads a table which is not
-there yet is not there either.
+DuckDB and Spark read the same SQL. Views are of the newest night that there is of their table, unless they say otherwise; one that reads a
+table which is not there yet is not there either.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ class View:
 
 
 _NIGHT = "(SELECT max(snapshot_date) FROM neighbours)"
+_OF_NIGHT = "JOIN clean_items i ON i.snapshot_date = {0}.snapshot_date AND i.item_id = {0}.{1}"
 _ITEMS = f"(SELECT item_id, source, title, price, currency FROM clean_items WHERE snapshot_date = {_NIGHT})"
 _READ = ("clean_items", "neighbours")
 
@@ -34,24 +35,26 @@ VIEWS = {
         View(
             "duplicates_now",
             "Which rows are one product, and which of them is to stay?",
-            ("duplicates", *_READ),
-            f"""SELECT d.group_id, d.item_id, i.source, i.title, s.item_id AS survivor_id, d.match_probability
+            ("duplicates", "clean_items"),
+            f"""SELECT d.group_id, d.item_id, i.source, i.title, i.price, i.currency, s.item_id AS survivor_id, d.match_probability
             FROM duplicates d JOIN duplicates s ON s.snapshot_date = d.snapshot_date AND s.group_id = d.group_id AND s.survivor
-            JOIN {_ITEMS} i ON i.item_id = d.item_id WHERE d.snapshot_date = {_NIGHT}""",
+            {_OF_NIGHT.format("d", "item_id")} WHERE d.snapshot_date = (SELECT max(snapshot_date) FROM duplicates)""",
         ),
         View(
             "prices_now",
             "Where does a price stand among those of similar products?",
-            ("price_positions", *_READ),
-            f"""SELECT p.item_id, i.title, p.price, p.currency, p.median, p.gap, p.percentile, p.peers, p.outlier, p.cause
-            FROM price_positions p JOIN {_ITEMS} i ON i.item_id = p.item_id WHERE p.snapshot_date = {_NIGHT}""",
+            ("price_positions", "clean_items"),
+            f"""SELECT p.item_id, i.title, i.category, p.price, p.currency, p.median, p.gap, p.percentile, p.peers, p.outlier, p.cause
+            FROM price_positions p {_OF_NIGHT.format("p", "item_id")}
+            WHERE p.snapshot_date = (SELECT max(snapshot_date) FROM price_positions)""",
         ),
         View(
             "substitutes_now",
             "What can be had in place of what cannot?",
-            ("substitutes", *_READ),
+            ("substitutes", "clean_items"),
             f"""SELECT s.item_id, s.rank, s.substitute_id, i.title AS substitute_title, i.price, s.reason, s.last_listed
-            FROM substitutes s JOIN {_ITEMS} i ON i.item_id = s.substitute_id WHERE s.snapshot_date = {_NIGHT}""",
+            FROM substitutes s {_OF_NIGHT.format("s", "substitute_id")}
+            WHERE s.snapshot_date = (SELECT max(snapshot_date) FROM substitutes)""",
         ),
         View(
             "refused_shares",
@@ -65,9 +68,9 @@ VIEWS = {
         ),
         View(
             "broken_checks",
-            "Which checks were broken, in any night, and which of them hold it?",
+            "Which checks were broken, in any night? Those graded fail hold it, or a table that is made of it.",
             ("audit_results",),
-            """SELECT a.snapshot_date, a.run_id, a.check AS name, a.grade = 'fail' AS holds, a.figure, a.bound, a.reason
+            """SELECT a.snapshot_date, a.run_id, a.check AS name, a.grade, a.figure, a.bound, a.reason
             FROM audit_results a WHERE NOT a.passed""",
         ),
         View(
@@ -85,25 +88,27 @@ EXAMPLES = {
         SELECT rank, neighbour_title, neighbour_price, similarity FROM neighbours_now WHERE item_id = 'shop:1' ORDER BY rank""",
     "Which two products of different sources are nearest to each other?": """
         SELECT n.item_id, n.neighbour_id, n.similarity FROM current_neighbours n JOIN items_now a ON a.item_id = n.item_id
-        JOIN items_now b ON b.item_id = n.neighbour_id WHERE a.source <> b.source ORDER BY n.similarity DESC, n.item_id LIMIT 10""",
+        JOIN items_now b ON b.item_id = n.neighbour_id WHERE a.source < b.source ORDER BY n.similarity DESC, n.item_id LIMIT 10""",
     "Why are two products similar?": """
         SELECT similarity, parts.semantic AS meaning, parts.lexical AS spelling, parts.codes AS codes
         FROM current_neighbours WHERE item_id = 'shop:1' AND rank = 1""",
     "Which products does the market sell cheaper than the shop?": """
-        SELECT a.survivor_id, a.title, i.price, j.price AS other_price FROM duplicates_now a
-        JOIN items_now i ON i.item_id = a.survivor_id JOIN items_now j ON j.item_id = a.item_id
-        WHERE j.price < i.price ORDER BY i.price - j.price DESC, a.item_id""",
+        SELECT a.item_id, a.title, a.price, b.price AS price_at_the_market, a.currency FROM duplicates_now a
+        JOIN duplicates_now b ON b.group_id = a.group_id AND b.currency = a.currency
+        WHERE a.source = 'shop' AND b.source = 'market' AND b.price < a.price ORDER BY a.price - b.price DESC, a.item_id""",
     "Which prices are probably typing errors?": """
         SELECT item_id, title, price, median, cause FROM prices_now WHERE outlier ORDER BY abs(gap) DESC, item_id""",
     "Which categories are priced high against what is similar?": """
-        SELECT i.category, count(*) AS products, avg(p.percentile) AS mean_percentile FROM prices_now p
-        JOIN items_now i ON i.item_id = p.item_id GROUP BY i.category HAVING count(*) >= 1 ORDER BY mean_percentile DESC, i.category""",
+        SELECT category, count(*) AS products, avg(percentile) AS mean_percentile FROM prices_now
+        GROUP BY category ORDER BY mean_percentile DESC, category""",
     "What can be offered in place of what is out of stock?": """
         SELECT item_id, substitute_title, price, reason FROM substitutes_now WHERE rank = 1 ORDER BY item_id""",
-    "Which source sends more and more rows that have to be refused?": """
-        SELECT source, max(refused_share) - min(refused_share) AS moved FROM refused_shares GROUP BY source ORDER BY moved DESC, source""",
-    "What has held a night?": """
-        SELECT snapshot_date, name, figure, bound FROM broken_checks WHERE holds ORDER BY snapshot_date, name""",
+    "Of which source are ever more rows refused?": """
+        SELECT source, max_by(refused_share, snapshot_date) - min_by(refused_share, snapshot_date) AS more FROM refused_shares
+        GROUP BY source ORDER BY more DESC, source""",
+    "What has held nights, and how often?": """
+        SELECT name, count(*) AS times, max(snapshot_date) AS last FROM broken_checks WHERE grade = 'fail'
+        GROUP BY name ORDER BY times DESC, name""",
     "Which stages take longest?": """
         SELECT stage, count(*) AS times, max(seconds) AS longest FROM stages_run WHERE outcome = 'ok'
         GROUP BY stage ORDER BY longest DESC, stage""",

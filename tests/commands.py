@@ -26,15 +26,14 @@ def context_of(date: str | None = None, partition: str | None = None, ds: str | 
 
 
 def rendered(dag: "DAG", task_id: str, context: dict[str, Any]) -> list[str]:
-    """The command that the task would give to spark-submit, one argument an element; of a task that is mapped over nights, that of `ds`."""
-    from airflow.sdk.definitions.mappedoperator import MappedOperator
+    """The command that the task would give to spark-submit, one argument an element; of a task that is mapped over nights, of `ds`."""
     from shelfmates.operator import SparkJobOperator
 
     task = dag.get_task(task_id)
-    if isinstance(task, MappedOperator):
-        task = task.unmap({"date": context["ds"]})
     assert isinstance(task, SparkJobOperator)
     task = task.prepare_for_execution()
+    if not isinstance(task.date, str):
+        task.date = context["ds"]
     task.render_template_fields(context)
     hook = task._get_hook()
     return hook._build_spark_submit_command(task.application)

@@ -4,7 +4,7 @@ from typing import Any
 
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS, QUARANTINED_ITEMS
 from tests.rows import clean_item, in_order
 
 PARTS = {"semantic": 0.9, "lexical": 0.9}
@@ -12,7 +12,7 @@ PARTS = {"semantic": 0.9, "lexical": 0.9}
 
 def publish(lake: Lake, night: Night, items: dict[str, dict[str, Any]], lists: dict[str, dict[str, float]]) -> None:
     """Items by id, their titles and whatever else they have; and each one's neighbours with their similarities, the nearest first."""
-    for table in (CLEAN_ITEMS, NEIGHBOURS, AUDIT_RESULTS):
+    for table in (CLEAN_ITEMS, NEIGHBOURS, AUDIT_RESULTS, QUARANTINED_ITEMS):
         lake.create(table)
     rows = [clean_item(night, item_id, **{"title": f"Product {item_id}", **values}) for item_id, values in items.items()]
     pairs = [

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from shelfmates.alerts import task_failed
 from shelfmates.links import DataDocsLink, ExplorerLink, SparkHistoryLink
@@ -64,8 +64,8 @@ class SparkJobOperator(SparkSubmitOperator):
     `secrets` maps variables of the program to connections whose passwords they get; without the connection a worker's own variable counts.
     In deploy mode cluster they would stand in the command: there the driver's environment has to have them.
 
-    Every outlet's event gets the date, the run and the stages' figures in its extra. Raises AirflowFailException, which no retry
-    follows, unless the program or its process ended in a way that may pass.
+    Every outlet's event gets the date, the run and the stages' figures in its extra; a task whose stages had nothing to do is skipped,
+    without an event. Raises AirflowFailException, which no retry follows, unless the program or its process ended in a way that may pass.
     """
 
     operator_extra_links = (ExplorerLink(), DataDocsLink(), SparkHistoryLink())
@@ -97,10 +97,13 @@ class SparkJobOperator(SparkSubmitOperator):
     def execute(self, context: "Context") -> None:
         """Submits, waits, and gives the figures to the outlets' events."""
         super().execute(context)
+        figures = self._hook.figures if self._hook else {}
+        if figures and all("idle" in of_stage for of_stage in figures.values()):
+            raise AirflowSkipException("there was nothing to do, so nobody is told of anything")
         told: dict[str, Any] = {
             "snapshot_date": night_of(self.date),
             "run_id": self.run_id,
-            **_merged(self._hook.figures if self._hook else {}),
+            **_merged(figures),
         }
         for asset in self.outlets:
             context["outlet_events"][asset].extra = told

@@ -59,8 +59,7 @@ class SubmitHook(SparkSubmitHook):
         super().__init__(**kwargs)
         if self._connection["master"].startswith("local"):
             self._env_vars = _jvm_options() | (self._env_vars or {})
-        if not self._cluster_mode:  # there the variables would be part of the command, for everyone to see
-            self._env_vars = self._passwords(secrets) | (self._env_vars or {})
+        self._secrets = {} if self._cluster_mode else self._passwords(secrets)
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Submits and waits. Raises AirflowFailException with the program's own message (NightHeldError where a person may release the
@@ -77,6 +76,13 @@ class SubmitHook(SparkSubmitHook):
             self._end_processes()  # none is left, unless a timeout or Ctrl-C broke in
             if self._submit_sp is not None:
                 self._submit_sp.stdout.close()  # the hook leaves it open
+
+    def _build_spark_submit_command(self, application: str) -> list[str]:
+        """The secrets are in the environment of spark-submit alone: of the hook's own variables some masters make a part of the command."""
+        command: list[str] = super()._build_spark_submit_command(application)
+        if self._secrets:
+            self._env = (self._env or {}) | self._secrets
+        return command
 
     def on_kill(self) -> None:
         """Ends the JVM and every Python process under it; what runs on a cluster is ended by the hook's own ways."""

@@ -1,5 +1,6 @@
 """The downstream DAG: its tasks, the nights that events tell of, and the commands it renders."""
 
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,18 +31,26 @@ def nights(date: str | None = None, *extras: dict[str, Any] | None) -> list[str]
 
 def test_flow(dags: dict[str, "DAG"]) -> None:
     downstream = dags["downstream"]
-    after = {task.task_id: task.downstream_task_ids for task in downstream.tasks}
-    assert after == {"nights": set(OUTLETS), "collect": {"recommend", "bundle"}} | {stage: set() for stage in OUTLETS if stage != "collect"}
-    made = {task.task_id: task for task in downstream.tasks if task.task_id != "nights"}
-    assert {name: task.partial_kwargs["stages"] for name, task in made.items()} == {stage: [stage] for stage in OUTLETS}
-    assert {name: [asset.name for asset in task.outlets] for name, task in made.items()} == OUTLETS
+    made = {task.label: task for task in downstream.tasks if task.task_id != "nights"}
+    after = {label: {name.partition(".")[2] for name in task.downstream_task_ids} for label, task in made.items()}
+    assert after == {"collect": {"recommend", "bundle"}} | {stage: set() for stage in OUTLETS if stage != "collect"}
+    assert {label: task.stages for label, task in made.items()} == {stage: [stage] for stage in OUTLETS}
+    assert {label: [asset.name for asset in task.outlets] for label, task in made.items()} == OUTLETS
     assert [asset.name for asset in downstream.timetable.asset_condition.objects] == ["neighbours"]
+
+
+def test_every_night_is_a_group_of_its_own(dags: dict[str, "DAG"]) -> None:
+    from airflow.sdk.definitions.taskgroup import MappedTaskGroup
+
+    group = dags["downstream"].task_group.get_child_by_label("night")
+    assert isinstance(group, MappedTaskGroup)
+    assert {task.partition(".")[2] for task in group.children} == set(OUTLETS)
 
 
 def test_the_stages_are_those_of_the_program(dags: dict[str, "DAG"]) -> None:
     from jobs.stages import DOWNSTREAM
 
-    assert sorted(task.task_id for task in dags["downstream"].tasks if task.task_id != "nights") == sorted(DOWNSTREAM)
+    assert sorted(task.label for task in dags["downstream"].tasks if task.task_id != "nights") == sorted(DOWNSTREAM)
 
 
 def test_events_that_came_together_are_nights_in_order() -> None:
@@ -69,17 +78,30 @@ def test_no_night(extras: list[dict[str, Any] | None], message: str) -> None:
 @pytest.mark.parametrize("task", OUTLETS)
 @pytest.mark.usefixtures("spark_connection")
 def test_rendered_command(dags: dict[str, "DAG"], task: str) -> None:
-    check_golden(dags["downstream"], task)
+    check_golden(dags["downstream"], f"night.{task}")
 
 
-def test_the_users_key_is_in_the_environment_and_not_in_the_command(dags: dict[str, "DAG"], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[2]"}')
-    task = dags["downstream"].get_task("collect").unmap({"date": "2026-11-20"}).prepare_for_execution()
-    assert "SHELFMATES_USER_KEY" not in task._get_hook()._env_vars  # a worker's own variable counts
+@pytest.mark.parametrize(
+    ("host", "extra"),
+    [
+        ("local[2]", {}),
+        ("spark://master:7077", {}),
+        ("yarn", {}),
+        ("yarn", {"deploy-mode": "cluster"}),
+        ("k8s://https://api:443", {"namespace": "shop"}),
+    ],
+)
+def test_the_users_key_is_in_the_environment_and_not_in_the_command(
+    dags: dict[str, "DAG"], monkeypatch: pytest.MonkeyPatch, host: str, extra: dict[str, str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": host, "extra": extra}))
+    task = dags["downstream"].get_task("night.collect").prepare_for_execution()
+    task.date = "2026-11-20"
+    hook = task._get_hook()
+    hook._build_spark_submit_command(task.application)
+    assert "SHELFMATES_USER_KEY" not in (hook._env or {})  # a worker's own variable counts
     monkeypatch.setenv("AIRFLOW_CONN_SHELFMATES_USERS", '{"conn_type": "generic", "password": "a key of the tests alone"}')
     hook = task._get_hook()
-    assert hook._env_vars["SHELFMATES_USER_KEY"] == "a key of the tests alone"
     assert "a key of the tests alone" not in " ".join(hook._build_spark_submit_command(task.application))
-    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster"}}')
-    hook = task._get_hook()
-    assert "a key of the tests alone" not in " ".join(hook._build_spark_submit_command(task.application))
+    there = (hook._env or {}).get("SHELFMATES_USER_KEY")
+    assert there == (None if "deploy-mode" in extra else "a key of the tests alone")  # on a cluster the driver's machine has to have it

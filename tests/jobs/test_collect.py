@@ -2,24 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs import collect
+from jobs import collect, downstream
 from jobs.decisions import INTERACTIONS, QUARANTINED_INTERACTIONS, USER_KEYS
-from jobs.errors import HeldError, SettingsError
-from jobs.interaction import Reason
+from jobs.errors import ConflictError, HeldError, SettingsError, SourceError
+from jobs.feed import rows
+from jobs.forget import forgotten
+from jobs.interaction import Reason, keyed
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
+from jobs.table import Table
+from jobs.user_key import user_key
 from tests.conftest import MINIMAL
 from tests.decided import publish
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 SETTINGS = (
     MINIMAL
@@ -73,9 +77,68 @@ def test_collect(spark: "SparkSession", lake: Lake, night: Night, settings: Sett
     assert events["b", "view"]["user_id"] in {row["user_id"] for row in lake.read(INTERACTIONS, later).collect()}
     collect.run(spark, lake, settings, night)
     assert {row["user_id"] for row in lake.read(INTERACTIONS, night).collect()} == {row["user_id"] for row in events.values()}
-    assert lake.read(USER_KEYS).count() == 3
+    assert lake.read(USER_KEYS).count() == 4  # and the hash by which the key is known again
     stored = b"".join(file.read_bytes() for file in Path(lake.root).rglob("*") if file.is_file())
     assert b"example.com" not in stored
+
+
+def test_another_key_is_refused(
+    spark: "SparkSession", lake: Lake, night: Night, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it everybody would be somebody new, and forgetting would find nobody."""
+    publish(lake, night, {"a": {}, "b": {}}, {"a": {"b": 0.9}})
+    feed(tmp_path, night, ROWS)
+    collect.run(spark, lake, settings, night)
+    monkeypatch.setenv("SHELFMATES_USER_KEY", "another key than before")
+    with pytest.raises(SettingsError, match="SHELFMATES_USER_KEY is not the key that the users of this lake are known by"):
+        collect.run(spark, lake, settings, night)
+    with pytest.raises(SettingsError, match="is not the key"):
+        forgotten(lake, ["ann@example.com"], user_key())
+
+
+def test_a_pseudonym_that_another_night_gave_at_once(
+    spark: "SparkSession", lake: Lake, night: Night, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two the first counts: who has used the other one begins again, and then everybody has one."""
+    publish(lake, night, {"a": {}, "b": {}}, {"a": {"b": 0.9}})
+    feed(tmp_path, night, ROWS)
+    first = (keyed(user_key(), "ann@example.com"), "f" * 32, datetime(2026, 1, 1, tzinfo=UTC))
+    put = downstream.put
+
+    def after_another(on: Lake, table: Table, rows: "DataFrame", of: Night) -> None:
+        put(on, table, rows, of)
+        lake.append(USER_KEYS, lake.frame(USER_KEYS, [first]), night)
+
+    monkeypatch.setattr(collect, "put", after_another)
+    with pytest.raises(ConflictError, match="another night has given a user a pseudonym at the same moment"):
+        collect.run(spark, lake, settings, night)
+    monkeypatch.setattr(collect, "put", put)
+    collect.run(spark, lake, settings, night)
+    assert lake.read(INTERACTIONS, night).where("item_id = 'a'").collect()[0]["user_id"] == "f" * 32
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("csv", "ann@example.com,a,2026-01-05T10:00,view,\n"),  # no header
+        ("jsonl", '{"user": "x", "item": "a", "time": "0"}\n{"user": "ann@example.com'),  # cut
+        ("json", '["ann@example.com"]'),
+        ("csv", HEADER + "ann\udce9@example.com,a,2026-01-05T10:00,view,\n"),  # another encoding
+    ],
+)
+def test_no_error_tells_what_stands_in_the_feed(
+    spark: "SparkSession", settings: Settings, night: Night, tmp_path: Path, form: str, text: str
+) -> None:
+    """Errors go to logs, to messages, and to the table `runs`."""
+    file = tmp_path / "feeds" / str(night.date) / "events.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8", errors="surrogateescape")
+    assert settings.interactions is not None
+    how = settings.interactions.model_copy(update={"format": form})
+    with pytest.raises(SourceError) as refused:
+        list(rows(collect.NAME, how, str(file)))
+    assert "ann" not in str(refused.value)
+    assert "source 'interactions'" in str(refused.value)
 
 
 def test_a_feed_of_nonsense_is_refused(spark: "SparkSession", lake: Lake, night: Night, settings: Settings, tmp_path: Path) -> None:

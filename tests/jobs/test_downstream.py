@@ -37,12 +37,12 @@ def rows(lake: Lake, night: Night) -> Callable[[str], "DataFrame"]:
 def test_a_broken_check_leaves_the_table_as_it_was(lake: Lake, night: Night, rows: Callable[[str], "DataFrame"]) -> None:
     """What a check finds is on record all the same; it does not hold the night itself."""
     checks = [at_most("wrong", 0, "fail", "because"), at_most("odd", 0, "warn", "because")]
-    assert downstream.put(lake, SUBSTITUTES, rows("b"), night, checks, [{"group": "all", "wrong": 0.0, "odd": 2.0}]) == [
-        "substitutes: odd is 2, expected <= 0: because"
-    ]
-    with pytest.raises(HeldError, match="substitutes of 2026-01-05 are held back, the table is as it was:\n  substitutes: wrong is 1"):
-        downstream.put(lake, SUBSTITUTES, rows("c"), night, checks, [{"group": "all", "wrong": 1.0, "odd": 0.0}])
+    warnings = downstream.audited(lake, SUBSTITUTES, night, checks, [{"group": "all", "wrong": 0.0, "odd": 2.0}])
+    assert warnings == ["warned of substitutes: odd is 2, expected <= 0: because"]
+    downstream.put(lake, SUBSTITUTES, rows("b"), night)
     assert [(row["substitute_id"], row["run_id"]) for row in lake.read(SUBSTITUTES, night).collect()] == [("b", "test")]
+    with pytest.raises(HeldError, match="substitutes of 2026-01-05 are held back, the table is as it was:\n  substitutes: wrong is 1"):
+        downstream.audited(lake, SUBSTITUTES, night, checks, [{"group": "all", "wrong": 1.0, "odd": 0.0}])
     record = lake.read(AUDIT_RESULTS, night)
     assert {(row["check"], row["passed"]) for row in record.collect()} == {("substitutes: wrong", False), ("substitutes: odd", True)}
     audited = lake.frame(AUDIT_RESULTS, [(night.date, "test", "night: validated", "fail", True, 1.0, ">= 1", "all: because")])
@@ -53,6 +53,6 @@ def test_a_broken_check_leaves_the_table_as_it_was(lake: Lake, night: Night, row
 def test_a_night_that_is_not_published(lake: Lake, night: Night) -> None:
     with pytest.raises(ContractError, match="the night of 2026-01-06 has no rows in neighbours\n  → run it first: `shelfmates run --date"):
         downstream.published(lake, Night(night.date.replace(day=6), "test"))
-    lake.forget(CLEAN_ITEMS, night.predicate, night)
+    lake.drop(CLEAN_ITEMS, night.predicate, night)
     with pytest.raises(ContractError, match="no rows in clean_items\n  → name a later night"):
         downstream.published(lake, night)

@@ -55,7 +55,7 @@ def test_all_reasons_together() -> None:
 
 def test_without_a_column_for_it_every_row_is_a_purchase_of_one() -> None:
     columns = {name: name for name in ("user", "item", "time")}
-    found = parsed({"user": "7", "item": "1", "time": "0"}, columns=columns)
+    found = parsed({"user": "7", "item": "1", "time": "1767607200"}, columns=columns)
     assert (found.event, found.quantity, found.order, found.reasons) == ("purchase", 1, None, [])
 
 
@@ -67,6 +67,9 @@ def test_without_a_column_for_it_every_row_is_a_purchase_of_one() -> None:
         ("1767607200", datetime(2026, 1, 5, 10, tzinfo=UTC)),
         ("1767607200.5", datetime(2026, 1, 5, 10, 0, 0, 500_000, tzinfo=UTC)),
         ("1767607200000", datetime(2026, 1, 5, 10, tzinfo=UTC)),
+        ("20260105", datetime(2026, 1, 5, tzinfo=UTC)),  # a date, and no second of 1970
+        ("0", None),
+        ("0001-01-01T00:00:00+01:00", None),  # what some programs write where there is none
         ("-1", None),
         ("9" * 30, None),
         ("٣", None),
@@ -84,10 +87,16 @@ def test_any_text_is_a_moment_in_utc_or_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("2", 2), ("2,0", 2), ("1e2", 100), ("2.5", None), ("-1", None), ("NaN", None), ("Infinity", None)]
+    ("text", "expected"), [("2", 2), ("2,0", 2), ("1e2", 100), ("2.5", None), ("-1", None), ("NaN", None), ("1,000", "Infinity", None)]
 )
 def test_whole(text: str, expected: int | None) -> None:
     assert whole(text) == expected
+
+
+def test_a_row_whose_columns_have_moved_keeps_nothing_of_the_person() -> None:
+    found = parsed({"user": "1", "item": "2026-01-05", "time": "ann@example.com", "event": "o7", "order": "2", "quantity": "purchase"})
+    assert found.reasons == [Reason.NO_TIME, Reason.UNKNOWN_EVENT, Reason.NO_QUANTITY]
+    assert found.values == "{}"
 
 
 def test_another_key_is_another_person() -> None:

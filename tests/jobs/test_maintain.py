@@ -194,7 +194,7 @@ def test_a_reader_goes_on_while_files_are_put_together_and_removed(lake: Lake) -
     before = DeltaTable(lake.path(AUDIT_RESULTS))  # opens its files only when it is asked
     assert lake.vacuum(AUDIT_RESULTS, 7) == 0  # without a look: there are no others
     lake.compact(AUDIT_RESULTS, LATER, f"snapshot_date = DATE'{PUBLISHED.date}'")
-    lake.forget(AUDIT_RESULTS, f"snapshot_date = DATE'{NIGHTS[0].date}'", LATER)
+    lake.drop(AUDIT_RESULTS, f"snapshot_date = DATE'{NIGHTS[0].date}'", LATER)
     folder = Path(lake.path(AUDIT_RESULTS)) / f"snapshot_date={PUBLISHED.date}"
     for name, days in (("killed", 8), ("at_work", 6)):  # files of writers that have not committed
         (folder / f"{name}.parquet").write_bytes(b"12345")

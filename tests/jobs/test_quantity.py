@@ -19,6 +19,10 @@ from jobs.quantity import Quantity, parse
         ("Lens 50 mm", None),  # a size
         ("iPhone 12 64GB", None),  # a memory, whose G is no gram
         ("Cola 0 ml", None),
+        ("5G phone", None),
+        ("iPhone case 14", None),
+        ("Rice 500 g", Quantity(500, "g")),
+        ("Juice 1 L", Quantity(1000, "ml")),
     ],
 )
 def test_quantity(title: str, expected: Quantity | None) -> None:

@@ -11,6 +11,7 @@ from jobs.decisions import SUBSTITUTES
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
+from jobs.tables import QUARANTINED_ITEMS
 from tests.decided import publish
 
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ LISTS = {
 
 def test_substitutes(spark: "SparkSession", lake: Lake, night: Night, settings_of: Callable[..., Settings]) -> None:
     before = replace(night, date=night.date - timedelta(days=3))
-    publish(lake, before, {"gone": item(), "out": item(), "same": item()}, {"gone": {"out": 0.9, "same": 0.8}, "out": {"same": 0.9}})
+    lists = {"gone": {"out": 0.9, "same": 0.8}, "out": {"same": 0.9}, "refused": {"same": 0.9}}
+    publish(lake, before, {name: item() for name in ("gone", "out", "same", "refused")}, lists)
+    refusal = (night.date, "shop", "f", 1, "refused", ["price is negative"], "{}")  # tonight's feed has it
     long_ago = replace(night, date=night.date - timedelta(days=15))
     publish(lake, long_ago, {"forgotten": item(), "same": item()}, {"forgotten": {"same": 0.9}})
     publish(lake, night, TONIGHT, LISTS)
+    lake.append(QUARANTINED_ITEMS, lake.frame(QUARANTINED_ITEMS, [refusal]), night)
     counts = substitute.run(spark, lake, settings_of(), night)
     rows = {(row["item_id"], row["rank"]): row for row in lake.read(SUBSTITUTES, night).collect()}
     assert {key: row["substitute_id"] for key, row in rows.items()} == {
