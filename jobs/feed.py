@@ -164,9 +164,7 @@ def _without_its_words(error: Exception, name: str, source: AnyFeed, file: str, 
         plaintext.BrokenTextError: f"there is a byte that is not {source.encoding}",
     }[type(error)]
     key, above = source.key(name), isinstance(error, header.HeaderError) or (isinstance(error, _FaultyFileError) and error.above)
-    remedy = (
-        f"mend the file, or {key}.format, .encoding, .separator, .quote, .columns; what stands there may name a person, and is not told"
-    )
+    remedy = f"mend the file, or {key}.format, .encoding, .separator, .quote, .columns; it may name a person, and so is not told"
     return SourceError.at(name, file, found, remedy, None if above else row)
 
 

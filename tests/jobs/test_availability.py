@@ -5,9 +5,7 @@ import pytest
 from jobs.availability import parse
 
 
-@pytest.mark.parametrize(
-    "text", ["12", "3,5", "10+", ">5", "In stock", "in_stock", "https://schema.org/InStock", "Auf Lager", "true", " ja "]
-)
+@pytest.mark.parametrize("text", ["12", "3,5", "10+", ">5", "in_stock", "https://schema.org/InStock", "Auf Lager", "true", " ja "])
 def test_it_can(text: str) -> None:
     assert parse(text) is True
 
