@@ -88,7 +88,6 @@ def test_rendered_command(dags: dict[str, "DAG"], task: str) -> None:
         ("spark://master:7077", {}),
         ("yarn", {}),
         ("yarn", {"deploy-mode": "cluster"}),
-        ("k8s://https://api:443", {"namespace": "shop"}),
     ],
 )
 def test_the_users_key_is_in_the_environment_and_not_in_the_command(
