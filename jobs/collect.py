@@ -128,11 +128,13 @@ def check_share(refused: DataFrame, quarantined: int, rows: int, most: float) ->
         )
 
 
-def check_users(lake: Lake, told: DataFrame) -> None:
-    """Raises ConflictError where another night has met a user for the first time at the same moment: of two pseudonyms the first counts."""
-    mine = told.where("user_id IS NOT NULL").select("person", F.col("user_id").alias("mine")).distinct()
-    if not mine.join(pseudonyms(lake), "person").where("mine <> user_id").isEmpty():
-        raise ConflictError("another night has given a user a pseudonym at the same moment", "run the stage again")
+def check_users(lake: Lake, night: Night) -> None:
+    """Raises ConflictError where what was written is of somebody whom `user_keys` does not have: another night has met a user for the first
+    time at the same moment, and of two pseudonyms the first counts."""
+    known = pseudonyms(lake)
+    for table in (INTERACTIONS, QUARANTINED_INTERACTIONS):
+        if not lake.read(table, night).where("user_id IS NOT NULL").join(known, "user_id", "left_anti").isEmpty():
+            raise ConflictError("another night has given a user a pseudonym at the same moment", "run the stage again")
 
 
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
@@ -160,7 +162,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
         raise ContractError(f"{rows:,} rows, but {accounted}", "run collect again; if they still differ, report it: it is a bug")
     warnings = audited(lake, INTERACTIONS, night, interactions.suite(), measures)
     put(lake, INTERACTIONS, kept, night)
-    check_users(lake, told)
+    check_users(lake, night)
     lake.fence()
     for frame in (read, told):
         frame.unpersist()

@@ -248,7 +248,7 @@ class Lake:
         self._files_before(table, self.version(table)).createOrReplaceTempView("files_before")
         self.spark.conf.set(RETENTION_CHECK, "false")
         try:
-            self.spark.sql(f"VACUUM delta.`{self.path(table)}` USING INVENTORY files_before RETAIN 0 HOURS")
+            self.spark.sql(f"VACUUM delta.`{self.path(table)}` USING INVENTORY (SELECT * FROM files_before) RETAIN 0 HOURS")
         finally:
             self.spark.conf.set(RETENTION_CHECK, "true")
             self.spark.catalog.dropTempView("files_before")
