@@ -1,4 +1,5 @@
-"""Published pairs with what two products agree on: how each stands in the other's list, prices, codes, brand, model number and GTIN.
+"""Published pairs with what two products agree on: how far each stands out in the other's list, titles, numbers, codes, prices, brand,
+model number and GTIN.
 
 Each comparison has levels, UNKNOWN and then the more they agree the higher, as `match` judges them.
 """
@@ -12,13 +13,40 @@ from pyspark.sql import functions as F
 from jobs.match import UNKNOWN
 
 FIELDS = ("source", "price", "currency", "brand", "gtin", "model", "content_hash")
-MUTUAL, FIRST_OF_ONE, LISTED_BY_BOTH, LISTED_BY_ONE = 4, 3, 2, 1  # levels of `standing`
+READ = ("words", "numbers", "codes", "own_codes")
 BOUNDS: Mapping[str, tuple[float, ...]] = {
     "margin": (-0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2),
-    "codes": (0.05, 0.3, 0.6, 0.9),
+    "words": (0.7, 0.8, 0.9, 0.98),
     "price": (0.5, 0.75, 0.9, 0.98),  # the lower over the higher
 }
-SIZES = {"standing": MUTUAL, **{name: len(bounds) + 1 for name, bounds in BOUNDS.items()}, "brand": 2, "model": 2, "gtin": 2}
+NEAREST = 1 + BOUNDS["margin"].index(0.0) + 1  # level of the margin from which each is the other's nearest
+SIZES = {**{name: len(bounds) + 1 for name, bounds in BOUNDS.items()}, "numbers": 3, "codes": 3, "brand": 2, "model": 2, "gtin": 2}
+
+_WORD, _NUMBER = r"[\p{L}\p{M}\p{N}]+(?:[.,]\p{N}+)?", r"\d+(?:[.,]\d+)?"
+_NO_LETTER = r"[^\p{L}\p{M}\p{N}]"
+_BETWEEN_CODES = r"[\s,;()\[\]|]+"
+_CODE_LENGTHS = 4, 40  # letters; shorter ones are sizes and counts
+
+
+def bare(text: Column) -> Column:
+    """Its letters and digits alone: people write DSC-W120, DSC W120 and dscw120."""
+    return F.regexp_replace(F.lower(text), _NO_LETTER, "")
+
+
+def read(items: DataFrame) -> DataFrame:
+    """Items with what is compared of them. codes: model numbers and the like, of all texts; own_codes: those of them that another source's
+    item has too, and no source has twice."""
+    numbers = F.transform(F.regexp_extract_all("title", F.lit(_NUMBER), F.lit(0)), lambda of: F.translate(of, ",", ".").cast("double"))
+    written = F.transform(F.split(F.concat_ws(" ", "title", "model", "description"), _BETWEEN_CODES), bare)
+    codes = F.filter(written, lambda code: F.length(code).between(*_CODE_LENGTHS) & code.rlike(r"\d"))
+    of_title = F.regexp_extract_all(F.lower("title"), F.lit(_WORD), F.lit(0))
+    told = {"words": of_title, "numbers": numbers, "codes": codes}
+    found = items.withColumns({name: F.array_distinct(values) for name, values in told.items()})
+    bears = found.select("item_id", "source", F.explode("codes").alias("code"))
+    items_of, sources_of = F.count("*"), F.count_distinct("source")
+    own = bears.groupBy("code").agg(items_of.alias("items"), sources_of.alias("sources")).where("items > 1 AND items = sources")
+    by_item = bears.join(own, "code").groupBy("item_id").agg(F.collect_list("code").alias("own_codes"))
+    return found.withColumn("model", F.nullif(bare(F.col("model")), F.lit(""))).join(by_item, "item_id", "left")
 
 
 def level(value: Column, bounds: tuple[float, ...]) -> Column:
@@ -36,9 +64,7 @@ def sides(neighbours: DataFrame, items: DataFrame) -> DataFrame:
     """Every directed pair with its place in the list of its item among those of the neighbour's source, and `next`, the highest similarity
     there that is not its own."""
     sources = items.select(F.col("item_id").alias("neighbour_id"), F.col("source").alias("of"))
-    listed = neighbours.select("item_id", "neighbour_id", "rank", "similarity", F.col("parts.codes").alias("codes")).join(
-        sources, "neighbour_id"
-    )
+    listed = neighbours.select("item_id", "neighbour_id", "rank", "similarity").join(sources, "neighbour_id")
     by = Window.partitionBy("item_id", "of").orderBy("rank")
     whole = by.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     first, second = F.first("similarity").over(whole), F.nth_value("similarity", 2).over(whole)
@@ -56,12 +82,11 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
         "next": F.max(F.when(forward, F.col("next"))),
         "other_next": F.max(F.when(~forward, F.col("next"))),
         "similarity": F.max("similarity"),
-        "codes": F.max("codes"),
     }
     one, other = F.least("item_id", "neighbour_id").alias("item_id"), F.greatest("item_id", "neighbour_id").alias("other_id")
     both = directed.groupBy(one, other).agg(*(column.alias(name) for name, column in of_pair.items()))
-    fields = items.select("item_id", *FIELDS)
-    others = items.select(F.col("item_id").alias("other_id"), *(F.col(name).alias(f"other_{name}") for name in FIELDS))
+    fields = read(items).select("item_id", *FIELDS, *READ)
+    others = fields.select(F.col("item_id").alias("other_id"), *(F.col(name).alias(f"other_{name}") for name in (*FIELDS, *READ)))
     nearest = directed.groupBy("item_id", "of").agg(F.max("first").alias("nearest"))  # of a list that lacks the other
     found = (
         both.join(fields, "item_id")
@@ -73,27 +98,44 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
             "left",
         )
     )
-    return found.select("*", *(column.alias(f"{name}_level") for name, column in levels().items()))
+    return found.select("*", *(column.alias(f"{name}_level") for name, column in levels().items())).drop(
+        *(f"{of}{name}" for of in ("", "other_") for name in READ)
+    )
 
 
 def levels() -> dict[str, Column]:
     """The comparisons of a pair, in the order of SIZES."""
     col = F.col
-    standing = (
-        F.when((col("place") == 1) & (col("other_place") == 1), MUTUAL)
-        .when(col("place").isNull() | col("other_place").isNull(), LISTED_BY_ONE)
-        .when(F.least("place", "other_place") == 1, FIRST_OF_ONE)
-        .otherwise(LISTED_BY_BOTH)
-    )
     after = F.when(col("place").isNull(), col("nearest")).otherwise(col("next"))
     other_after = F.when(col("other_place").isNull(), col("other_nearest")).otherwise(col("other_next"))
     margin = col("similarity") - F.greatest(F.coalesce(after, F.lit(0.0)), F.coalesce(other_after, F.lit(0.0)))
+    alone, other_alone = (F.size(F.array_except(one, other)) for one, other in (("words", "other_words"), ("other_words", "words")))
+    words = F.size(F.array_union("words", "other_words"))
     prices = [col(name).cast("double") for name in ("price", "other_price")]
     ratio = F.when(col("currency").eqNullSafe(col("other_currency")), F.least(*prices) / F.greatest(*prices))
     return {
-        "standing": standing,
         "margin": level(margin, BOUNDS["margin"]),
-        "codes": level(col("codes"), BOUNDS["codes"]),
+        "words": level(1 - F.least(alone, other_alone) / F.nullif(words, F.lit(0)), BOUNDS["words"]),
         "price": level(ratio, BOUNDS["price"]),
+        "numbers": numbers(),
+        "codes": codes(),
         **{name: equal(col(name), col(f"other_{name}")) for name in ("brand", "model", "gtin")},
     }
+
+
+def numbers() -> Column:
+    """3 where the titles have the same numbers, 2 where one tells more than the other, 1 where each has some that the other lacks."""
+    ours, theirs = (F.size(F.array_except(one, other)) > 0 for one, other in (("numbers", "other_numbers"), ("other_numbers", "numbers")))
+    nothing = (F.size("numbers") == 0) & (F.size("other_numbers") == 0)
+    return F.when(nothing, UNKNOWN).when(ours & theirs, 1).when(ours | theirs, 2).otherwise(3)
+
+
+def codes() -> Column:
+    """3 where they share a code that is theirs alone, 2 where they share another, 1 where they have none in common."""
+    none = (F.size("codes") == 0) | (F.size("other_codes") == 0)
+    return (
+        F.when(none, UNKNOWN)
+        .when(F.arrays_overlap("own_codes", "other_own_codes"), 3)
+        .when(F.arrays_overlap("codes", "other_codes"), 2)
+        .otherwise(1)
+    )

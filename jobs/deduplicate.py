@@ -4,7 +4,8 @@ that probably are one, with the one that is to stay.
 Between two sources a pair is judged by what it agrees on (`comparisons`). What each agreement is worth is learnt from the night's own pairs
 (`match`), of which only the kinds are counted: the driver sees thousands of rows, however many pairs there are. Within a source, which
 lists siblings side by side, only rows that nothing tells apart count as one product: those of one GTIN, or of one text, price and model
-number; with `[duplicates] within = "similar"` its pairs are judged like others.
+number. The others show what products look like that only resemble each other. With `[duplicates] within = "similar"` the pairs of a source
+are judged like others.
 
 Groups are made without chains (`group`) on the driver, of pairs above `[duplicates] least`: about 1 s for 100,000 of them.
 """
@@ -19,7 +20,7 @@ from pyspark.sql import functions as F
 from expectations import duplicates, matches
 from expectations.suite import load_ahead, measured
 from jobs import group, match
-from jobs.comparisons import MUTUAL, SIZES, pairs
+from jobs.comparisons import NEAREST, SIZES, pairs
 from jobs.decisions import DUPLICATES, MATCHES
 from jobs.downstream import audited, published, put
 from jobs.lake import Lake
@@ -27,43 +28,39 @@ from jobs.night import Counts, Night
 from jobs.sections import Duplicates
 from jobs.settings import Settings
 
-SUPPOSED = {MUTUAL: 0.9}  # that a pair matches, by its standing, before anything is learnt; of others:
-RARE = 0.02
+LIKELY, RARE = 0.9, 0.02  # that a pair matches, before anything is learnt: if each is the other's nearest, and if not
 IDENTICAL = {"gtin": 0.98, "all": 0.9}  # that two rows of one source match: makers give a GTIN once, and shops list some products twice
 MERGED = ("title", "description", "brand", "category", "price", "currency", "gtin", "model", "image")
 MOST_SOURCES = 2**31 - 1
 LEVELS = [f"{name}_level" for name in SIZES]
 
 
-def learnt(pairs: DataFrame) -> DataFrame:
-    """The pairs with their match_probability, of which nothing is known but how often each kind of pair is met."""
-    kinds = pairs.groupBy(*LEVELS).count().toPandas().sort_values(LEVELS)
-    if kinds.empty:
-        return pairs.withColumn("match_probability", F.lit(0.0))
-    levels = kinds[LEVELS].to_numpy(np.int8)
-    supposed = np.array([SUPPOSED.get(int(standing), RARE) for standing in levels[:, 0]])
-    model = match.learnt(levels, kinds["count"].to_numpy(np.int64), list(SIZES.values()), supposed)
-    weights = (F.array(*map(F.lit, row.tolist()))[F.col(name)] for name, row in zip(LEVELS, model.weights, strict=True))
-    return pairs.withColumn("match_probability", 1 / (1 + F.exp(-reduce(Column.__add__, weights, F.lit(model.prior)))))
-
-
-def identical(pairs: DataFrame) -> DataFrame:
-    """Those that nothing tells apart, with their match_probability."""
+def known(pairs: DataFrame, how: Duplicates) -> DataFrame:
+    """The pairs with `known`, their match probability where nothing has to be learnt: within a source only rows that nothing tells apart
+    are one product, and the others are not. Null between sources; and of every pair where the settings say that a source lists products
+    many times."""
+    if how.within == "similar":
+        return pairs.withColumn("known", F.lit(None).cast("double"))
     col = F.col
     same = [col(name).eqNullSafe(col(f"other_{name}")) for name in ("content_hash", "price", "currency", "model")]
     nothing_differs = reduce(Column.__and__, same) & (col("gtin_level") != 1) & (col("brand_level") != 1)
-    probability = F.when(col("gtin_level") == 2, IDENTICAL["gtin"]).when(nothing_differs, IDENTICAL["all"])
-    return pairs.withColumn("match_probability", probability).where("match_probability IS NOT NULL")
+    within = F.when(col("gtin_level") == 2, IDENTICAL["gtin"]).when(nothing_differs, IDENTICAL["all"]).otherwise(0.0)
+    return pairs.withColumn("known", F.when(col("source") == col("other_source"), within))
 
 
-def judged_by(found: DataFrame, how: Duplicates) -> DataFrame:
-    """Pairs that may match with their match_probability. Whether rows of one source match is learnt only where the settings say so: of
-    siblings that are told apart by a word some are always nearest to each other."""
-    if how.within == "similar":
-        judged = learnt(found)
-    else:
-        judged = learnt(found.where("source <> other_source")).unionByName(identical(found.where("source = other_source")))
-    return judged.where(F.col("match_probability") >= how.least)
+def judged_by(pairs: DataFrame, how: Duplicates) -> DataFrame:
+    """The pairs that may match, with their match_probability; of those that are not known, by how often each kind of pair is met."""
+    given = known(pairs, how)
+    of_kind = {"count": F.count_if(F.col("known").isNull()), "apart": F.count_if(F.col("known") == 0)}
+    kinds = given.groupBy(*LEVELS).agg(*(column.alias(name) for name, column in of_kind.items())).toPandas().sort_values(LEVELS)
+    if kinds.empty:
+        return given.withColumn("match_probability", F.lit(0.0))
+    levels, (counts, apart) = kinds[LEVELS].to_numpy(np.int8), (kinds[name].to_numpy(np.int64) for name in of_kind)
+    supposed = np.where(levels[:, LEVELS.index("margin_level")] >= NEAREST, LIKELY, RARE)
+    model = match.learnt(levels, counts, list(SIZES.values()), supposed, apart)
+    weights = (F.array(*map(F.lit, row.tolist()))[F.col(name)] for name, row in zip(LEVELS, model.weights, strict=True))
+    learnt = 1 / (1 + F.exp(-reduce(Column.__add__, weights, F.lit(model.prior))))
+    return given.withColumn("match_probability", F.coalesce("known", learnt)).where(F.col("match_probability") >= how.least)
 
 
 def members(judged: DataFrame, threshold: float) -> DataFrame:

@@ -4,6 +4,9 @@ A pair is described by its level in each of several comparisons, which are taken
 among those that do not. How often each level is met on either side is estimated from labels, or without any by expectation maximisation
 (Winkler, "Using the EM Algorithm for Weight Computation in the Fellegi-Sunter Model of Record Linkage", 1988). A level's weight is the
 logarithm of the ratio of the two shares; more agreement never weighs less than less of it.
+
+Pairs that are known apart show what those look like that only resemble each other; as in Nigam et al. ("Text Classification from Labeled
+and Unlabeled Documents using EM", 2000) they weigh less than the others, of which there may be few beside them.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 
 UNKNOWN = 0  # level of what cannot be compared: it weighs nothing
 ROUNDS, CLOSE = 200, 1e-5  # of the estimation: at most, and where it has come to rest
+APART = 0.1  # what a pair weighs that is known apart, beside one of which nothing is known
 PSEUDO = 1.0  # pairs that each level is met by on either side, beside those that are there: a level never met decides nothing
 
 
@@ -35,23 +39,36 @@ class Model:
         return 1 / (1 + np.exp(-self.log_odds(levels)))
 
 
-def estimated(levels: NDArray[np.int8], counts: NDArray[np.int64], sizes: Sequence[int], matching: NDArray[np.float64]) -> Model:
+def estimated(
+    levels: NDArray[np.int8],
+    counts: NDArray[np.int64],
+    sizes: Sequence[int],
+    matching: NDArray[np.float64],
+    apart: NDArray[np.int64] | None = None,
+) -> Model:
     """The model of pairs of which it is known, or supposed, how likely they match. levels: (kinds, comparisons), each from UNKNOWN to its
-    size; counts: (kinds,), the pairs that have these levels; matching: (kinds,), the share of them that matches."""
-    weights = []
+    size; counts: (kinds,), the pairs that have these levels; matching: (kinds,), the share of them that matches; apart: (kinds,), further
+    pairs that are known not to."""
+    weights, others = [], counts * (1 - matching) + (0 if apart is None else APART * apart)
     for at, size in enumerate(sizes):
-        both = [np.bincount(levels[:, at], counts * of, size + 1)[1:] + PSEUDO for of in (matching, 1 - matching)]
+        both = [np.bincount(levels[:, at], of, size + 1)[1:] + PSEUDO for of in (counts * matching, others)]
         among = [count / count.sum() for count in both]
         weights.append(np.concatenate([[0.0], rising(np.log(among[0] / among[1]), both[0] + both[1])]))
     share = (counts @ matching + PSEUDO) / (counts.sum() + 2 * PSEUDO)
     return Model(float(np.log(share / (1 - share))), tuple(weights))
 
 
-def learnt(levels: NDArray[np.int8], counts: NDArray[np.int64], sizes: Sequence[int], supposed: NDArray[np.float64]) -> Model:
+def learnt(
+    levels: NDArray[np.int8],
+    counts: NDArray[np.int64],
+    sizes: Sequence[int],
+    supposed: NDArray[np.float64],
+    apart: NDArray[np.int64] | None = None,
+) -> Model:
     """The model of pairs of which nothing is known, beginning with a supposition of `estimated`'s `matching`."""
     matching = supposed
     for _ in range(ROUNDS):
-        model = estimated(levels, counts, sizes, matching)
+        model = estimated(levels, counts, sizes, matching, apart)
         before, matching = matching, model.probability(levels)
         if np.abs(matching - before).max() < CLOSE:
             break

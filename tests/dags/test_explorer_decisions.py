@@ -32,12 +32,19 @@ def test_what_is_not_listed_any_more_has_no_title(cache: LakeCache) -> None:
     assert (rows["lamp"]["other_id"], rows["lamp"]["other_title"], rows["lamp"]["reason"]) == ("oak", PLAIN["oak"], "same brand (Inkwell)")
 
 
+def test_recommendations_are_counted_and_name_no_people(cache: LakeCache) -> None:
+    rows = decisions.page(cache, PUBLISHED, "recommendations", 0, 50)["rows"]
+    assert [(row["item_id"], row["people"], row["rank_for_anyone"]) for row in rows] == [("oak", 2, None), ("lamp", 1, 1), ("pine", 0, 2)]
+    assert not {"user_id", "because_id"} & rows[0].keys()
+
+
 def test_of_one_product(cache: LakeCache) -> None:
     found = decisions.of_item(cache, PUBLISHED, "lamp")
     assert {name: [row["item_id"] for row in rows] for name, rows in found.items()} == {
         "duplicates": ["oak", "lamp"],  # the whole group
         "price_positions": [],
         "substitutes": ["lamp"],
+        "recommendations": ["lamp"],
     }
     assert decisions.of_item(cache, HELD, "lamp") == {}
 

@@ -1,12 +1,13 @@
 """Suites of what is made of a published night: every expectation refuses a frame that is broken in its own way."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyspark.sql.types import StructType
 
-from expectations import bundles, duplicates, matches, price_positions, recommendations, substitutes, suite
+from expectations import bundles, duplicates, interactions, matches, price_positions, recommendations, substitutes, suite
 from jobs.decisions import DECISIONS
 from jobs.night import Night
 from tests.rows import in_order
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
     from pyspark.sql import DataFrame, SparkSession
 
+AT = datetime(2026, 1, 5, tzinfo=UTC)
 # table -> two sound rows, and by figure what the second has that breaks it; `None` of a row: it is not there
 CASES: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any] | None]]] = {
     "matches": (
@@ -73,6 +75,10 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any] | None]]] 
             "lowest_price_ratio": {"price_ratio": -1.0},
         },
     ),
+    "interactions": (
+        [{"user_id": user, "item_id": "a", "event": "view", "happened_at": AT, "quantity": 1, "folded": 0, "known": True} for user in "uv"],
+        {"null_keys": {"happened_at": None}, "lowest_quantity": {"quantity": 0}},
+    ),
     "recommendations": (
         [
             {"user_id": "u", "rank": rank, "item_id": item, "score": 0.5, "reason": "history", "because_id": "c"}
@@ -108,20 +114,29 @@ SUITES: dict[str, list["Expectation"]] = {
     "duplicates": duplicates.suite(),
     "price_positions": price_positions.suite(),
     "substitutes": substitutes.suite(5),
+    "interactions": interactions.suite(),
     "recommendations": recommendations.suite(10),
     "bundles": bundles.suite(5, 5),
 }
-UNBROKEN = {"duplicates": {"without_a_record", "largest_group"}, "recommendations": {"popular_share"}}  # shown below
+# shown below
+UNBROKEN = {
+    "duplicates": {"without_a_record", "largest_group"},
+    "interactions": {"unknown_item_share"},
+    "recommendations": {"popular_share"},
+}
+BESIDE = {"interactions": " known boolean"}  # what a suite's frame has beside the table's columns
 
 
 def frame(spark: "SparkSession", night: Night, name: str, rows: list[dict[str, Any]]) -> "DataFrame":
     table = DECISIONS[name]
     dated = [row | {"snapshot_date": night.date} | ({"last_listed": night.date} if row.get("last_listed") else {}) for row in rows]
-    return spark.createDataFrame([in_order(table, row) for row in dated], StructType.fromDDL(table.ddl.replace(" NOT NULL", "")))
+    beside = StructType.fromDDL(BESIDE.get(name, ""))
+    schema = StructType([*StructType.fromDDL(table.ddl.replace(" NOT NULL", "")), *beside])
+    return spark.createDataFrame([(*in_order(table, row), *(row[field] for field in beside.names)) for row in dated], schema)
 
 
 def missed(name: str, of: "DataFrame") -> set[str]:
-    modules = (matches, price_positions, substitutes, recommendations, bundles)
+    modules = (matches, price_positions, substitutes, interactions, recommendations, bundles)
     measure = {module.TABLE: module.FIGURES for module in modules}
     figures = duplicates.figures(of) if name == "duplicates" else suite.measured(of, measure[name])
     return {result.check.removeprefix(f"{name}: ") for result in suite.verdict(name, SUITES[name], figures) if not result.passed}
@@ -142,6 +157,11 @@ def test_suite(name: str, spark: "SparkSession", night: Night) -> None:
 def test_recommendations_of_what_is_only_popular(spark: "SparkSession", night: Night) -> None:
     rows = [row | {"reason": "popular", "because_id": None} for row in CASES["recommendations"][0]]
     assert missed("recommendations", frame(spark, night, "recommendations", rows)) == {"popular_share"}
+
+
+def test_interactions_with_products_of_another_shop(spark: "SparkSession", night: Night) -> None:
+    rows = [row | {"known": None} for row in CASES["interactions"][0]]
+    assert missed("interactions", frame(spark, night, "interactions", rows)) == {"unknown_item_share"}
 
 
 def test_large_groups_and_groups_without_a_record(spark: "SparkSession", night: Night) -> None:

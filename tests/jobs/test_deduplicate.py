@@ -74,7 +74,9 @@ def test_duplicates(done: Lake, night: Night) -> None:
 
 def test_matches(done: Lake, night: Night) -> None:
     rows = {(row["item_id"], row["other_id"]): row for row in done.read(MATCHES, night).collect()}
-    assert rows["m0", "s0"]["levels"] == {"standing": 4, "margin": 8, "codes": 0, "price": 5, "brand": 0, "model": 0, "gtin": 0}
+    assert rows["m0", "s0"]["levels"] == {
+        **{"margin": 8, "words": 1, "price": 5, "numbers": 3, "codes": 0, "brand": 0, "model": 0, "gtin": 0},
+    }
     assert rows["s100", "s101"]["match_probability"] == deduplicate.IDENTICAL["all"]
     assert ("s100", "s102") not in rows  # a sibling of the same price
     assert all(row["match_probability"] < 0.5 for (one, other), row in rows.items() if one[1:] != other[1:] and one != "s100")

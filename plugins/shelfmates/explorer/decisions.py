@@ -34,6 +34,11 @@ LISTINGS = {
     "bundles": Listing(
         "SELECT item_id, rank, other_id, baskets, users, lift, confidence FROM source ORDER BY lift_low DESC, item_id, rank"
     ),
+    # of products: what is recommended to whom is no one's business here
+    "recommendations": Listing(
+        "SELECT item_id, count(*) FILTER (user_id <> 'anyone') AS people, min(rank) FILTER (user_id = 'anyone') AS rank_for_anyone, "
+        "NULL::VARCHAR AS other_id FROM source GROUP BY item_id ORDER BY people DESC, rank_for_anyone, item_id"
+    ),
 }
 _WITH_TITLES = """SELECT decided.* EXCLUDE (place), i.title, i.source, i.price, i.currency,
         o.title AS other_title, o.price AS other_price, o.currency AS other_currency

@@ -217,6 +217,7 @@ const DECISIONS = {
   price_positions: { label: 'Price positions', heads: ['product', '#price', '#median', '#gap', '#percentile', '#peers', 'far off', 'likely cause'], cells: (row) => [linked(row.item_id, row.title), number(money(row)), number(row.median), number(share(row.gap)), number(share(row.percentile)), number(whole(row.peers)), el('td', {}, row.outlier ? 'yes' : ''), el('td', {}, row.cause ?? (row.outlier ? 'none found' : ''))] },
   substitutes: { label: 'Substitutes', heads: ['in place of', '#rank', 'product', '#price', '#similarity', 'why', 'last listed'], cells: (row) => [linked(row.item_id, row.title), number(row.rank), linked(row.other_id, row.other_title), number(money({ price: row.other_price, currency: row.other_currency })), number(row.similarity.toFixed(3)), el('td', {}, isolated(row.reason)), el('td', {}, row.last_listed)] },
   bundles: { label: 'Bought together', heads: ['product', '#rank', 'with', '#baskets', '#people', '#lift', '#confidence'], cells: (row) => [linked(row.item_id, row.title), number(row.rank), linked(row.other_id, row.other_title), number(whole(row.baskets)), number(whole(row.users)), number(figure(row.lift)), number(share(row.confidence))] },
+  recommendations: { label: 'Recommended', heads: ['product', '#price', '#to people', '#rank for those of whom nothing is known'], cells: (row) => [linked(row.item_id, row.title), number(money(row)), number(whole(row.people)), number(row.rank_for_anyone ?? '')] },
 }
 
 function decided(name, rows) {
