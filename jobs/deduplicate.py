@@ -4,8 +4,8 @@ that probably are one, with the one that is to stay.
 Between two sources a pair is judged by what it agrees on (`comparisons`). What each agreement is worth is learnt from the night's own pairs
 (`match`), of which only the kinds are counted: the driver sees thousands of rows, however many pairs there are. Within a source, which
 lists siblings side by side, only rows that nothing tells apart count as one product: those of one GTIN, or of one text, price and model
-number. The others show what products look like that only resemble each other. With `[duplicates] within = "similar"` the pairs of a source
-are judged like others.
+number. The others that are nearest to each other show what the nearest looks like where the product itself is not there. With
+`[duplicates] within = "similar"` the pairs of a source are judged like others.
 
 Groups are made without chains (`group`) on the driver, of pairs above `[duplicates] least`: about 1 s for 100,000 of them.
 """
@@ -24,6 +24,7 @@ from jobs.comparisons import NEAREST, SIZES, pairs
 from jobs.decisions import DUPLICATES, MATCHES
 from jobs.downstream import audited, published, put
 from jobs.lake import Lake
+from jobs.match import UNKNOWN
 from jobs.night import Counts, Night
 from jobs.sections import Duplicates
 from jobs.settings import Settings
@@ -36,9 +37,8 @@ LEVELS = [f"{name}_level" for name in SIZES]
 
 
 def known(pairs: DataFrame, how: Duplicates) -> DataFrame:
-    """The pairs with `known`, their match probability where nothing has to be learnt: within a source only rows that nothing tells apart
-    are one product, and the others are not. Null between sources; and of every pair where the settings say that a source lists products
-    many times."""
+    """The pairs with `known`, their match probability where nothing has to be learnt: of the rows of a source only those that nothing tells
+    apart are one product. Null between sources; and of every pair where the settings say that a source lists products many times."""
     if how.within == "similar":
         return pairs.withColumn("known", F.lit(None).cast("double"))
     col = F.col
@@ -51,8 +51,11 @@ def known(pairs: DataFrame, how: Duplicates) -> DataFrame:
 def judged_by(pairs: DataFrame, how: Duplicates) -> DataFrame:
     """The pairs that may match, with their match_probability; of those that are not known, by how often each kind of pair is met."""
     given = known(pairs, how)
-    of_kind = {"count": F.count_if(F.col("known").isNull()), "apart": F.count_if(F.col("known") == 0)}
-    kinds = given.groupBy(*LEVELS).agg(*(column.alias(name) for name, column in of_kind.items())).toPandas().sort_values(LEVELS)
+    unknown, nearest_apart = F.col("known").isNull(), (F.col("known") == 0) & ((F.col("place") == 1) | (F.col("other_place") == 1))
+    margin = F.when(unknown, F.col("margin_level")).otherwise(UNKNOWN)  # how far siblings stand out says nothing of two sources
+    of_kind = {"count": F.count_if(unknown), "apart": F.count_if(nearest_apart)}
+    told = given.where(unknown | nearest_apart).withColumn("margin_level", margin).groupBy(*LEVELS)
+    kinds = told.agg(*(column.alias(name) for name, column in of_kind.items())).toPandas().sort_values(LEVELS)
     if kinds.empty:
         return given.withColumn("match_probability", F.lit(0.0))
     levels, (counts, apart) = kinds[LEVELS].to_numpy(np.int8), (kinds[name].to_numpy(np.int64) for name in of_kind)

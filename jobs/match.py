@@ -6,7 +6,7 @@ among those that do not. How often each level is met on either side is estimated
 logarithm of the ratio of the two shares; more agreement never weighs less than less of it.
 
 Pairs that are known apart show what those look like that only resemble each other; as in Nigam et al. ("Text Classification from Labeled
-and Unlabeled Documents using EM", 2000) they weigh less than the others, of which there may be few beside them.
+and Unlabeled Documents using EM", 2000) they have a weight of their own.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 UNKNOWN = 0  # level of what cannot be compared: it weighs nothing
 ROUNDS, CLOSE = 200, 1e-5  # of the estimation: at most, and where it has come to rest
-APART = 0.1  # what a pair weighs that is known apart, beside one of which nothing is known
+APART = 2.0  # what a pair weighs that is known apart, beside one that is only supposed to be
 PSEUDO = 1.0  # pairs that each level is met by on either side, beside those that are there: a level never met decides nothing
 
 

@@ -46,7 +46,7 @@ def test_pairs_known_apart_tell_what_only_resembles() -> None:
     """Levels 2 and 3 are met by pairs that match and by others; of those known apart many meet level 2."""
     levels, counts, matching = np.array([[1], [2], [3]], np.int8), np.array([800, 100, 100]), np.array([0.0, 0.8, 0.8])
     without = match.estimated(levels, counts, [3], matching)
-    beside = match.estimated(levels, counts, [3], matching, apart=np.array([0, 1000, 0]))
+    beside = match.estimated(levels, counts, [3], matching, apart=np.array([0, 50, 0]))
     assert without.weights[0][2] == without.weights[0][3]
     assert beside.weights[0][2] < without.weights[0][2] < beside.weights[0][3]
     assert beside.prior == without.prior  # they say nothing of how many match
