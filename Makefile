@@ -59,9 +59,10 @@ $(MIGRATED): $(READY)
 	@.venv/bin/airflow db migrate >$(@D)/migrate.log 2>&1 || { tail -n 30 $(@D)/migrate.log >&2; exit 1; }
 	@touch $@
 
-demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and Spark, then a report
+demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and Spark, what they are for, then a report
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@.venv/bin/shelfmates generate --items 2000 --nights $(words $(DEMO_NIGHTS)) --start $(firstword $(DEMO_NIGHTS)) --out $(DEMO)
+	@.venv/bin/shelfmates generate --items 2000 --users 300 --nights $(words $(DEMO_NIGHTS)) --start $(firstword $(DEMO_NIGHTS)) \
+		--out $(DEMO)
 	@for night in $(DEMO_NIGHTS); do \
 		log=$(DEMO)/airflow-$$night.log; SECONDS=0; \
 		printf '\nairflow dags test catalogue %s   (all it says: %s)\n' $$night $$log; \
@@ -71,6 +72,9 @@ demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and
 			|| { printf '\nthe night failed; the end of %s:\n' $$log; tail -n 30 $$log; exit 1; } >&2; \
 		printf '%5d s  night %s done\n' $$SECONDS $$night; \
 	done
+	@printf '\nshelfmates downstream --date %s\n' $(lastword $(DEMO_NIGHTS))
+	@SHELFMATES_USER_KEY='of people who are made up' .venv/bin/shelfmates downstream --date $(lastword $(DEMO_NIGHTS)) \
+		--settings $(DEMO)/shelfmates.toml
 	@.venv/bin/shelfmates report --settings $(DEMO)/shelfmates.toml
 
 test: setup ## style, types and tests
