@@ -22,9 +22,10 @@ CERTAIN = 1.96  # standard deviations
 
 def baskets(lake: Lake, night: Night, how: Interactions, largest: int) -> DataFrame:
     """basket, user_id and item_id of what was bought in the days before, each once; baskets of more than `largest` items are left out."""
-    bought = interactions(lake, night, how).where(F.col("event").isin(*how.purchases))
+    bought = interactions(lake, night, how.days).where(F.col("event").isin(*how.purchases))
     day = F.concat_ws(" ", "user_id", F.to_date("happened_at").cast("string"))
-    each = bought.select(F.coalesce("order_id", day).alias("basket"), "user_id", "item_id").distinct()
+    order = F.when(F.col("order_number").isNotNull(), F.concat_ws(" ", "user_id", "snapshot_date", "order_number"))
+    each = bought.select(F.coalesce(order, day).alias("basket"), "user_id", "item_id").distinct()
     return each.withColumn("size", F.count("*").over(Window.partitionBy("basket"))).where(F.col("size") <= largest).drop("size")
 
 

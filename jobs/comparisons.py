@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.match import UNKNOWN
 
-FIELDS = ("source", "price", "currency", "brand", "gtin", "model", "content_hash")
+FIELDS = ("source", "price", "currency", "brand", "gtin", "model", "text_hash")
 READ = ("words", "numbers", "codes", "own_codes")
 BOUNDS: Mapping[str, tuple[float, ...]] = {
     "margin": (-0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2),
@@ -34,8 +34,8 @@ def bare(text: Column) -> Column:
 
 
 def read(items: DataFrame) -> DataFrame:
-    """Items with what is compared of them. codes: model numbers and the like, of all texts; own_codes: those of them that another source's
-    item has too, and no source has twice."""
+    """Items with what is compared of them. text_hash: of all that is said of one; codes: model numbers and the like, of all texts;
+    own_codes: those of them that another source's item has too, and no source has twice."""
     numbers = F.transform(F.regexp_extract_all("title", F.lit(_NUMBER), F.lit(0)), lambda of: F.translate(of, ",", ".").cast("double"))
     written = F.transform(F.split(F.concat_ws(" ", "title", "model", "description"), _BETWEEN_CODES), bare)
     codes = F.filter(written, lambda code: F.length(code).between(*_CODE_LENGTHS) & code.rlike(r"\d"))
@@ -46,13 +46,26 @@ def read(items: DataFrame) -> DataFrame:
     items_of, sources_of = F.count("*"), F.count_distinct("source")
     own = bears.groupBy("code").agg(items_of.alias("items"), sources_of.alias("sources")).where("items > 1 AND items = sources")
     by_item = bears.join(own, "code").groupBy("item_id").agg(F.collect_list("code").alias("own_codes"))
-    return found.withColumn("model", F.nullif(bare(F.col("model")), F.lit(""))).join(by_item, "item_id", "left")
+    spelt = {
+        "model": F.nullif(bare(F.col("model")), F.lit("")),
+        "gtin": F.lpad("gtin", 14, "0"),  # a UPC is an EAN without its zero
+        "text_hash": F.xxhash64("title", "description", "category", F.array_sort(F.map_entries("attributes"))),
+    }
+    return found.withColumns(spelt).join(by_item, "item_id", "left")
 
 
 def level(value: Column, bounds: tuple[float, ...]) -> Column:
     """1 and the bounds that the value reaches; UNKNOWN where there is none."""
     reached = reduce(Column.__add__, (F.when(value >= bound, 1).otherwise(0) for bound in bounds), F.lit(1))
     return F.when(value.isNull(), UNKNOWN).otherwise(reached)
+
+
+def bound(listed: DataFrame) -> DataFrame:
+    """item_id and `unseen`, what is at most the similarity of all that its list does not show: the least there, where the list is full."""
+    longest = listed.agg(F.max("rank").alias("longest"))
+    each = listed.groupBy("item_id").agg(F.max("rank").alias("last"), F.min("similarity").alias("least"))
+    full = F.when(F.col("last") == F.col("longest"), F.col("least"))
+    return each.crossJoin(F.broadcast(longest)).select("item_id", F.coalesce(full, F.lit(0.0)).alias("unseen"))
 
 
 def equal(one: Column, other: Column) -> Column:
@@ -62,14 +75,15 @@ def equal(one: Column, other: Column) -> Column:
 
 def sides(neighbours: DataFrame, items: DataFrame) -> DataFrame:
     """Every directed pair with its place in the list of its item among those of the neighbour's source, and `next`, the highest similarity
-    there that is not its own."""
+    there that is not its own, or what it is at most."""
     sources = items.select(F.col("item_id").alias("neighbour_id"), F.col("source").alias("of"))
     listed = neighbours.select("item_id", "neighbour_id", "rank", "similarity").join(sources, "neighbour_id")
     by = Window.partitionBy("item_id", "of").orderBy("rank")
     whole = by.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     first, second = F.first("similarity").over(whole), F.nth_value("similarity", 2).over(whole)
     placed = listed.withColumn("place", F.row_number().over(by)).withColumn("first", first).withColumn("second", second)
-    return placed.withColumn("next", F.when(F.col("place") == 1, F.col("second")).otherwise(F.col("first")))
+    after = F.when(F.col("place") == 1, F.coalesce("second", "unseen")).otherwise(F.col("first"))
+    return placed.join(bound(neighbours), "item_id").withColumn("next", after)
 
 
 def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
@@ -88,6 +102,7 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
     fields = read(items).select("item_id", *FIELDS, *READ)
     others = fields.select(F.col("item_id").alias("other_id"), *(F.col(name).alias(f"other_{name}") for name in (*FIELDS, *READ)))
     nearest = directed.groupBy("item_id", "of").agg(F.max("first").alias("nearest"))  # of a list that lacks the other
+    unseen = bound(neighbours)
     found = (
         both.join(fields, "item_id")
         .join(others, "other_id")
@@ -97,6 +112,8 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
             ["other_id", "source"],
             "left",
         )
+        .join(unseen, "item_id", "left")
+        .join(unseen.select(F.col("item_id").alias("other_id"), F.col("unseen").alias("other_unseen")), "other_id", "left")
     )
     return found.select("*", *(column.alias(f"{name}_level") for name, column in levels().items())).drop(
         *(f"{of}{name}" for of in ("", "other_") for name in READ)
@@ -106,21 +123,27 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
 def levels() -> dict[str, Column]:
     """The comparisons of a pair, in the order of SIZES."""
     col = F.col
-    after = F.when(col("place").isNull(), col("nearest")).otherwise(col("next"))
-    other_after = F.when(col("other_place").isNull(), col("other_nearest")).otherwise(col("other_next"))
+    after = F.when(col("place").isNull(), F.coalesce("nearest", "unseen")).otherwise(col("next"))
+    other_after = F.when(col("other_place").isNull(), F.coalesce("other_nearest", "other_unseen")).otherwise(col("other_next"))
     margin = col("similarity") - F.greatest(F.coalesce(after, F.lit(0.0)), F.coalesce(other_after, F.lit(0.0)))
-    alone, other_alone = (F.size(F.array_except(one, other)) for one, other in (("words", "other_words"), ("other_words", "words")))
-    words = F.size(F.array_union("words", "other_words"))
     prices = [col(name).cast("double") for name in ("price", "other_price")]
-    ratio = F.when(col("currency").eqNullSafe(col("other_currency")), F.least(*prices) / F.greatest(*prices))
+    comparable = col("currency").eqNullSafe(col("other_currency")) & prices[0].isNotNull() & prices[1].isNotNull()
+    ratio = F.when(comparable, F.least(*prices) / F.greatest(*prices))
     return {
         "margin": level(margin, BOUNDS["margin"]),
-        "words": level(1 - F.least(alone, other_alone) / F.nullif(words, F.lit(0)), BOUNDS["words"]),
+        "words": level(shared_words(), BOUNDS["words"]),
         "price": level(ratio, BOUNDS["price"]),
         "numbers": numbers(),
         "codes": codes(),
         **{name: equal(col(name), col(f"other_{name}")) for name in ("brand", "model", "gtin")},
     }
+
+
+def shared_words() -> Column:
+    """1 where one title has all words of the other, less for what each has alone; null where one has none."""
+    alone, other_alone = (F.size(F.array_except(one, other)) for one, other in (("words", "other_words"), ("other_words", "words")))
+    some = (F.size("words") > 0) & (F.size("other_words") > 0)
+    return F.when(some, 1 - F.least(alone, other_alone) / F.size(F.array_union("words", "other_words")))
 
 
 def numbers() -> Column:

@@ -102,11 +102,11 @@ INTERACTIONS = Table(
         Column("item_id", "string", "the product; it need not be in the catalogue any more", required=True),
         Column("event", "string", "what was done: one of [interactions] events of the settings", required=True),
         Column("happened_at", "timestamp", "when, UTC", required=True),
-        Column("order_id", "string", "keyed hash of the order it belongs to; null where the feed gives none"),
+        Column("order_number", "int", "which of the person's orders of that night it belongs to, from 1; null where the feed gives none"),
         Column("quantity", "int", "pieces", required=True),
         Column("folded", "int", "further rows that say the same, folded into this one", required=True),
     ),
-    key=("snapshot_date", "user_id", "item_id", "event", "happened_at", "order_id", "quantity"),
+    key=("snapshot_date", "user_id", "item_id", "event", "happened_at", "order_number", "quantity"),
     partition=("snapshot_date",),
     properties=_NO_STATISTICS,
 )

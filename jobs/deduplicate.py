@@ -42,7 +42,7 @@ def known(pairs: DataFrame, how: Duplicates) -> DataFrame:
     if how.within == "similar":
         return pairs.withColumn("known", F.lit(None).cast("double"))
     col = F.col
-    same = [col(name).eqNullSafe(col(f"other_{name}")) for name in ("content_hash", "price", "currency", "model")]
+    same = [col(name).eqNullSafe(col(f"other_{name}")) for name in ("text_hash", "price", "currency", "model")]
     nothing_differs = reduce(Column.__and__, same) & (col("gtin_level") != 1) & (col("brand_level") != 1)
     within = F.when(col("gtin_level") == 2, IDENTICAL["gtin"]).when(nothing_differs, IDENTICAL["all"]).otherwise(0.0)
     return pairs.withColumn("known", F.when(col("source") == col("other_source"), within))
@@ -56,8 +56,6 @@ def judged_by(pairs: DataFrame, how: Duplicates) -> DataFrame:
     of_kind = {"count": F.count_if(unknown), "apart": F.count_if(nearest_apart)}
     told = given.where(unknown | nearest_apart).withColumn("margin_level", margin).groupBy(*LEVELS)
     kinds = told.agg(*(column.alias(name) for name, column in of_kind.items())).toPandas().sort_values(LEVELS)
-    if kinds.empty:
-        return given.withColumn("match_probability", F.lit(0.0))
     levels, (counts, apart) = kinds[LEVELS].to_numpy(np.int8), (kinds[name].to_numpy(np.int64) for name in of_kind)
     supposed = np.where(levels[:, LEVELS.index("margin_level")] >= NEAREST, LIKELY, RARE)
     model = match.learnt(levels, counts, list(SIZES.values()), supposed, apart)
@@ -69,8 +67,9 @@ def judged_by(pairs: DataFrame, how: Duplicates) -> DataFrame:
 def members(judged: DataFrame, threshold: float) -> DataFrame:
     """One row a product of a group: group_id, item_id, and match_probability, the mean over the other members; a pair that is not judged
     counts as 0."""
-    told = judged.select("item_id", "other_id", "match_probability").toArrow()
-    found = group.groups(zip(*(told[name].to_pylist() for name in told.column_names), strict=True), threshold)
+    told = judged.select("item_id", "other_id", "match_probability", "source", "other_source").toArrow()
+    one, other, probability, *sources = (told[name].to_pylist() for name in told.column_names)
+    found = group.groups(zip(one, other, probability, strict=True), threshold, dict(zip(one + other, sources[0] + sources[1], strict=True)))
     rows = [(of[0], one, len(of)) for of in found for one in of]
     member = judged.sparkSession.createDataFrame(rows, "group_id string, item_id string, size int")
     other = member.select("group_id", F.col("item_id").alias("other_id"))

@@ -17,11 +17,10 @@ from pyspark.sql import functions as F
 from expectations.suite import Figures, Result, verdict
 from jobs.decisions import INTERACTIONS, USER_KEYS
 from jobs.errors import ConflictError, ContractError, HeldError
-from jobs.feeds import Interactions
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.table import Table
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, NEIGHBOURS, RUNS
 
 if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
@@ -30,7 +29,14 @@ TRIES = 10  # of putting checks on record
 
 
 def published(lake: Lake, night: Night) -> tuple[DataFrame, DataFrame]:
-    """The night's pairs and its items. Raises ContractError if it is not published, or its items are kept no more."""
+    """The night's pairs and its items. Raises ContractError if it is not published, or its items are others by now or kept no more."""
+    times = lake.read(RUNS, (F.col("snapshot_date") == F.lit(night.date)) & (F.col("outcome") == "ok"))
+    last = times.groupBy().pivot("stage", ["clean", "publish"]).agg(F.max("started_at")).head()
+    if last and last["clean"] and last["publish"] and last["clean"] > last["publish"]:
+        raise ContractError(
+            f"the night of {night.date} has been cleaned again and is not published since: its products are not those of its neighbours",
+            f"publish it first: `shelfmates run --date {night.date}`, or release it",
+        )
     found = []
     for table, remedy in (
         (NEIGHBOURS, f"run it first: `shelfmates run --date {night.date}`"),
@@ -43,12 +49,14 @@ def published(lake: Lake, night: Night) -> tuple[DataFrame, DataFrame]:
     return found[0], found[1]
 
 
-def interactions(lake: Lake, night: Night, how: Interactions) -> DataFrame:
-    """What people did in the days up to the night's end. Raises ContractError where nothing was collected yet."""
+def interactions(lake: Lake, night: Night, days: int | None = None) -> DataFrame:
+    """What people did up to the night's end, in the last so many days or all that are kept; nothing of those who are forgotten. Raises
+    ContractError where nothing was collected yet."""
     if not lake.exists(INTERACTIONS):
         raise ContractError("there are no interactions yet", f"collect them first: `shelfmates collect --date {night.date}`")
-    since = F.col("snapshot_date") > F.lit(night.date - timedelta(days=how.days))
-    return lake.read(INTERACTIONS, since & (F.col("snapshot_date") <= F.lit(night.date)))
+    until = F.col("snapshot_date") <= F.lit(night.date)
+    since = until if days is None else until & (F.col("snapshot_date") > F.lit(night.date - timedelta(days=days)))
+    return lake.read(INTERACTIONS, since).join(lake.read(USER_KEYS).select("user_id"), "user_id", "left_semi")
 
 
 def record_of(lake: Lake, table: Table, night: Night, results: Sequence[Result]) -> None:

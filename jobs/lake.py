@@ -244,8 +244,10 @@ class Lake:
         with self._noted(night), self._commit(table):
             merge = stored.alias("stored").merge(gone.select(key).alias("gone"), f"stored.{key} = gone.{key}").whenMatchedDelete()
             deleted = int(merge.execute().collect()[0]["num_deleted_rows"])
-            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ('{PURGED}' = '{time.time_ns()}')")
-        self._files_before(table, self.version(table)).createOrReplaceTempView("files_before")
+            stamp = str(time.time_ns())
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ('{PURGED}' = '{stamp}')")
+        changed = stored.history().where(F.col("operationParameters")["properties"].contains(stamp)).collect()
+        self._files_before(table, changed[0]["version"]).createOrReplaceTempView("files_before")
         self.spark.conf.set(RETENTION_CHECK, "false")
         try:
             self.spark.sql(f"VACUUM delta.`{self.path(table)}` USING INVENTORY (SELECT * FROM files_before) RETAIN 0 HOURS")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 UNKNOWN = 0  # level of what cannot be compared: it weighs nothing
 ROUNDS, CLOSE = 200, 1e-5  # of the estimation: at most, and where it has come to rest
 APART = 2.0  # what a pair weighs that is known apart, beside one that is only supposed to be
-PSEUDO = 1.0  # pairs that each level is met by on either side, beside those that are there: a level never met decides nothing
+PSEUDO = 5.0  # pairs of the smaller side that meet the levels as all do, beside those that are there: a level never met decides nothing
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ def estimated(
     pairs that are known not to."""
     weights, others = [], counts * (1 - matching) + (0 if apart is None else APART * apart)
     for at, size in enumerate(sizes):
-        both = [np.bincount(levels[:, at], of, size + 1)[1:] + PSEUDO for of in (counts * matching, others)]
-        among = [count / count.sum() for count in both]
-        weights.append(np.concatenate([[0.0], rising(np.log(among[0] / among[1]), both[0] + both[1])]))
+        both = [np.bincount(levels[:, at], of, size + 1)[1:] for of in (counts * matching, others)]
+        usual = (both[0] + both[1] + PSEUDO) / (both[0].sum() + both[1].sum() + PSEUDO * size)
+        doubt = PSEUDO / max(min(count.sum() for count in both), PSEUDO)
+        among = [count / max(count.sum(), PSEUDO) + doubt * usual for count in both]
+        weights.append(np.concatenate([[0.0], rising(np.log(among[0] / among[1]), usual)]))
     share = (counts @ matching + PSEUDO) / (counts.sum() + 2 * PSEUDO)
     return Model(float(np.log(share / (1 - share))), tuple(weights))
 
@@ -70,7 +72,7 @@ def learnt(
     for _ in range(ROUNDS):
         model = estimated(levels, counts, sizes, matching, apart)
         before, matching = matching, model.probability(levels)
-        if np.abs(matching - before).max() < CLOSE:
+        if np.abs(matching - before).max(initial=0) < CLOSE:
             break
     return model
 

@@ -1,8 +1,8 @@
 """Interactions and published neighbours -> `recommendations`: for everyone who did something of late, products that are likely to please.
 
 What pleases the same people is told by what people did, and where little is known of that, by what products are like (`affinity`, `taste`):
-so a product reaches people in its first night. None is recommended that the person has bought, that cannot be had, or that is not in the
-catalogue. Of whom nothing is known gets what is popular, under the user_id `anyone`.
+so a product reaches people in its first night. None is recommended that the person has bought in the nights that are kept, that cannot be
+had, or that the shop whose interactions these are does not list. Of whom nothing is known gets what is popular, under the user_id `anyone`.
 
 All is done on the driver, in arrays: 100,000 products, 50,000 users and 2,000,000 events take about 2 GB.
 """
@@ -51,22 +51,32 @@ class Shop:
 
 
 def done(lake: Lake, night: Night, how: Interactions) -> pa.Table:
-    """What people did in the days before: user_id, item_id, event, its age in days at the end of the night, whether it is a purchase."""
+    """What people did in the days before: user_id, item_id, event, its age in days at the end of the night."""
     ends = datetime.combine(night.date + timedelta(days=1), time.min, UTC)
     seconds = F.lit(ends).cast("double") - F.col("happened_at").cast("double")
-    rows = interactions(lake, night, how).where(F.col("event").isin(*how.events))
-    bought = F.col("event").isin(*how.purchases)
-    return rows.select("user_id", "item_id", "event", (seconds / 86_400).alias("age"), bought.alias("bought")).toArrow()
+    rows = interactions(lake, night, how.days).where(F.col("event").isin(*how.events))
+    return rows.select("user_id", "item_id", "event", (seconds / 86_400).alias("age")).toArrow()
 
 
-def days_listed(lake: Lake, night: Night, items: pa.Array) -> npt.NDArray[np.float64]:
-    """(n,) for how many days the catalogue has had each by the end of the night, of the nights that are kept; 1 of what it never had."""
+def purchases(lake: Lake, night: Night, how: Interactions) -> pa.Table:
+    """What people who did something of late have ever bought, as far as nights are kept: user_id, item_id."""
+    of_late = interactions(lake, night, how.days).where(F.col("event").isin(*how.events)).select("user_id")
+    bought = interactions(lake, night).where(F.col("event").isin(*how.purchases))
+    return bought.join(of_late, "user_id", "left_semi").select("user_id", "item_id").distinct().toArrow()
+
+
+def days_known(lake: Lake, night: Night, items: pa.Array, events: pa.Table) -> npt.NDArray[np.float64]:
+    """(n,) since how many days each has been there by the end of the night, at least: so long ago it was in a night that is kept, or
+    somebody did something with it."""
     first = (
         lake.read(CLEAN_ITEMS, F.col("snapshot_date") <= F.lit(night.date)).groupBy("item_id").agg(F.min("snapshot_date").alias("first"))
     )
-    known = first.select("item_id", (F.date_diff(F.lit(night.date), "first") + 1).cast("double").alias("days")).toArrow()
-    at = pc.index_in(items, known["item_id"])
-    return np.where(at.is_valid(), known["days"].take(at.fill_null(0)), 1.0) if len(known) else np.ones(len(items))
+    listed = first.select("item_id", (F.date_diff(F.lit(night.date), "first") + 1).cast("double").alias("days")).toArrow()
+    found = np.ones(len(items))
+    for names, days in ((listed["item_id"], listed["days"]), (events["item_id"], events["age"])):
+        at = pc.index_in(names, items)
+        np.maximum.at(found, at.drop_null().to_numpy(), days.filter(at.is_valid()).to_numpy())
+    return found
 
 
 def links(pairs: pa.Table, items: pa.Array) -> Graph:
@@ -79,31 +89,37 @@ def links(pairs: pa.Table, items: pa.Array) -> Graph:
     return both_ways(bounds, others[order], np.clip(pairs["similarity"].to_numpy()[there][order], 0, 1).astype(np.float32))
 
 
-def cared_for(
-    events: pa.Table, people: pa.Array, items: pa.Array, weights: Mapping[str, float], half_life: float
-) -> tuple[Interests, Owned]:
-    """What people care for and have bought; one more, who comes last, did nothing."""
+def cared_for(events: pa.Table, people: pa.Array, items: pa.Array, weights: Mapping[str, float], half_life: float) -> Interests:
+    """What people care for; one more, who comes last, did nothing."""
     who, what = (
         pc.index_in(events[name], values).to_numpy().astype(np.int32) for name, values in (("user_id", people), ("item_id", items))
     )
     weighed = weights_of(events["event"].to_numpy().astype(str), weights)
-    of = cares(who, what, weighed, events["age"].to_numpy(), count=len(people) + 1, half_life=half_life)
-    bought = np.unique((who.astype(np.int64) * len(items) + what)[events["bought"].to_numpy()])
-    bounds = np.searchsorted(bought, np.arange(len(people) + 2, dtype=np.int64) * len(items)).astype(np.int64)
-    return of, Owned(bounds, (bought % len(items)).astype(np.int32))
+    return cares(who, what, weighed, events["age"].to_numpy(), count=len(people) + 1, half_life=half_life)
+
+
+def owned(bought: pa.Table, people: pa.Array, items: pa.Array) -> Owned:
+    """What people have bought of the items; one more, who comes last, has nothing."""
+    who, what = (pc.index_in(bought[name], values) for name, values in (("user_id", people), ("item_id", items)))
+    known = pc.and_(who.is_valid(), what.is_valid())
+    whose, which = (column.filter(known).to_numpy().astype(np.int64) for column in (who, what))
+    pairs = np.unique(whose * len(items) + which)
+    bounds = np.searchsorted(pairs, np.arange(len(people) + 2, dtype=np.int64) * len(items)).astype(np.int64)
+    return Owned(bounds, (pairs % len(items)).astype(np.int32))
 
 
 def shop_of(lake: Lake, night: Night, how: Interactions, half_life: float) -> Shop:
     neighbours, catalogue = published(lake, night)
-    sold = catalogue.select("item_id", F.coalesce("in_stock", F.lit(True)).alias("available")).toArrow()
+    of_shop = F.lit(True) if how.source is None else F.col("source") == how.source  # others sell the same, which people may have by now
+    sold = catalogue.select("item_id", (F.coalesce("in_stock", F.lit(True)) & of_shop).alias("available")).toArrow()
     events = done(lake, night, how)
     people = events["user_id"].combine_chunks().unique().sort()
     items = pa.concat_arrays([sold["item_id"].combine_chunks(), events["item_id"].combine_chunks()]).unique().sort()
-    of, owned = cared_for(events, people, items, how.events, half_life)
+    of, bought = cared_for(events, people, items, how.events, half_life), owned(purchases(lake, night, how), people, items)
     available = np.zeros(len(items), dtype=np.bool_)
     available[pc.index_in(sold["item_id"], items).to_numpy()] = sold["available"].to_numpy()
     alike = links(neighbours.select("item_id", "neighbour_id", "similarity").toArrow(), items)
-    return Shop(items, people, of, owned, alike, available, exposure(days_listed(lake, night, items), half_life))
+    return Shop(items, people, of, bought, alike, available, exposure(days_known(lake, night, items, events), half_life))
 
 
 def lists(shop: Shop, how: Recommendations, threads: int) -> pa.Table:

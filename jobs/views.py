@@ -16,6 +16,7 @@ class View:
 
 
 _NIGHT = "(SELECT max(snapshot_date) FROM neighbours)"
+_MADE = "(SELECT max(snapshot_date) FROM runs WHERE stage = '{}' AND outcome = 'ok')"  # of which there may be no rows
 _OF_NIGHT = "JOIN clean_items i ON i.snapshot_date = {0}.snapshot_date AND i.item_id = {0}.{1}"
 _ITEMS = f"(SELECT item_id, source, title, price, currency FROM clean_items WHERE snapshot_date = {_NIGHT})"
 _READ = ("clean_items", "neighbours")
@@ -35,26 +36,26 @@ VIEWS = {
         View(
             "duplicates_now",
             "Which rows are one product, and which of them is to stay?",
-            ("duplicates", "clean_items"),
+            ("duplicates", "clean_items", "runs"),
             f"""SELECT d.group_id, d.item_id, i.source, i.title, i.price, i.currency, s.item_id AS survivor_id, d.match_probability
             FROM duplicates d JOIN duplicates s ON s.snapshot_date = d.snapshot_date AND s.group_id = d.group_id AND s.survivor
-            {_OF_NIGHT.format("d", "item_id")} WHERE d.snapshot_date = (SELECT max(snapshot_date) FROM duplicates)""",
+            {_OF_NIGHT.format("d", "item_id")} WHERE d.snapshot_date = {_MADE.format("deduplicate")}""",
         ),
         View(
             "prices_now",
             "Where does a price stand among those of similar products?",
-            ("price_positions", "clean_items"),
+            ("price_positions", "clean_items", "runs"),
             f"""SELECT p.item_id, i.title, i.category, p.price, p.currency, p.median, p.gap, p.percentile, p.peers, p.outlier, p.cause
             FROM price_positions p {_OF_NIGHT.format("p", "item_id")}
-            WHERE p.snapshot_date = (SELECT max(snapshot_date) FROM price_positions)""",
+            WHERE p.snapshot_date = {_MADE.format("position")}""",
         ),
         View(
             "substitutes_now",
             "What can be had in place of what cannot?",
-            ("substitutes", "clean_items"),
+            ("substitutes", "clean_items", "runs"),
             f"""SELECT s.item_id, s.rank, s.substitute_id, i.title AS substitute_title, i.price, s.reason, s.last_listed
             FROM substitutes s {_OF_NIGHT.format("s", "substitute_id")}
-            WHERE s.snapshot_date = (SELECT max(snapshot_date) FROM substitutes)""",
+            WHERE s.snapshot_date = {_MADE.format("substitute")}""",
         ),
         View(
             "refused_shares",

@@ -94,10 +94,10 @@ def decide(root: Path) -> None:
     write(root, "price_positions", [of_night | row for row in prices])
     told = {"rank": 1, "substitute_id": "oak", "similarity": 0.9, "reason": "same brand (Inkwell)", "last_listed": PUBLISHED}
     write(root, "substitutes", [of_night | told | {"item_id": name} for name in ("lamp", "not listed any more")])
-    shown = [("u1", 1, "oak"), ("u1", 2, "lamp"), ("u2", 1, "oak"), ("anyone", 1, "lamp"), ("anyone", 2, "pine")]
+    shown = [("u1", 1, "oak"), ("u1", 2, "lamp"), *((f"u{n}", 1, "oak") for n in range(2, 6)), ("anyone", 1, "lamp"), ("anyone", 2, "pine")]
     listed = [dict(zip(("user_id", "rank", "item_id"), row, strict=True)) | {"score": 0.5, "reason": "popular"} for row in shown]
     write(root, "recommendations", [of_night | row for row in listed])
-    done = dict.fromkeys(("deduplicate", "position", "substitute", "recommend"), "ok")
+    done = dict.fromkeys(("deduplicate", "position", "substitute", "recommend", "bundle"), "ok")
     write(root, "runs", stages(PUBLISHED, "three", done, 9, hour=5))
     write(root, "audit_results", [check(PUBLISHED, "three", "duplicates: single", 0, "<= 0", True)])
 

@@ -233,13 +233,13 @@ def test_the_page_makes_no_markup_of_what_it_is_told() -> None:
 def test_the_page_knows_the_parts_and_the_stages() -> None:
     from shelfmates.explorer import answers, decisions
 
-    from jobs.decisions import DECISIONS, OF_PEOPLE
+    from jobs.decisions import DECISIONS
     from jobs.stages import STAGES
     from jobs.tables import PARTS
 
     assert tuple(STAGES) == answers.STAGES
     assert set(answers.DECISIONS) == set(DECISIONS) - {"user_keys", "quarantined_interactions"}  # which have no suite
-    assert set(decisions.LISTINGS) == set(DECISIONS) - {"user_keys", "matches", *(table.name for table in OF_PEOPLE)}
+    assert set(decisions.LISTINGS) == set(DECISIONS) - {"user_keys", "matches", "interactions", "quarantined_interactions"}
     script = (PAGES / "explorer.js").read_text(encoding="utf-8")
     for name, expected in (("PARTS", PARTS), ("STAGES", STAGES)):
         (listed,) = re.findall(rf"^const {name} = \[(.*)\]$", script, re.MULTILINE)

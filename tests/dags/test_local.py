@@ -131,6 +131,7 @@ def test_airflow_starts_lets_people_in_and_leaves_nothing(tmp_path: Path) -> Non
         assert {pool["name"] for pool in answer(f"{url}/api/v2/pools", shown["admin"])["pools"]} == {"default_pool", "spark"}
         assert {dag["dag_id"]: dag["is_paused"] for dag in answer(f"{url}/api/v2/dags", shown["viewer"])["dags"]} == {
             "catalogue": True,
+            "downstream": True,
             "maintenance": True,
         }
         with pytest.raises(urllib.error.HTTPError, match="403") as refused:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobs import bundle
-from jobs.decisions import BUNDLES, INTERACTIONS
+from jobs.decisions import BUNDLES
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
 from tests.conftest import MINIMAL
-from tests.decided import publish
+from tests.decided import act, publish
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -38,15 +38,12 @@ def baskets() -> Iterator[tuple[str, list[str]]]:
 @pytest.fixture
 def done(spark: "SparkSession", lake: Lake, night: Night, settings_of: Callable[[str], Settings]) -> Lake:
     publish(lake, night, {name: {"in_stock": name != "gone"} for name in ITEMS}, {"candle": {"lantern": 0.9}, "lamp": {"candle": 0.2}})
-    lake.create(INTERACTIONS)
     at = datetime(2026, 1, 5, 10, tzinfo=UTC)
-    rows = [
-        (night.date, user, item, "purchase", at, f"order{number}", 1, 0) for number, (user, items) in enumerate(baskets()) for item in items
-    ]
+    rows = [(night.date, user, item, "purchase", at, number, 1, 0) for number, (user, items) in enumerate(baskets()) for item in items]
     rows += [(night.date, f"u{n}", "rare", "view", at, None, 1, 0) for n in range(20)]  # looked at, not bought
     old = night.date - timedelta(days=90)
-    rows += [(old, f"u{n}", item, "purchase", at, f"old{n}", 1, 0) for n in range(20) for item in ("rare", "bulb")]  # too long ago
-    lake.append(INTERACTIONS, lake.frame(INTERACTIONS, rows), night)
+    rows += [(old, f"u{n}", item, "purchase", at, 1, 1, 0) for n in range(20) for item in ("rare", "bulb")]  # too long ago
+    act(lake, night, rows)
     bundle.run(spark, lake, settings_of(SETTINGS), night)
     return lake
 
@@ -68,11 +65,10 @@ def test_without_interactions(spark: "SparkSession", lake: Lake, night: Night, s
 def test_without_orders_a_basket_is_what_a_user_buys_in_a_day(
     spark: "SparkSession", lake: Lake, night: Night, settings_of: Callable[[str], Settings]
 ) -> None:
-    lake.create(INTERACTIONS)
     at = datetime(2026, 1, 5, 10, tzinfo=UTC)
     days = [(at, "a"), (at + timedelta(hours=1), "b"), (at - timedelta(days=1), "c")]
     rows = [(night.date, "u", item, "purchase", when, None, 1, 0) for when, item in days]
-    lake.append(INTERACTIONS, lake.frame(INTERACTIONS, rows), night)
+    act(lake, night, rows)
     how = settings_of(SETTINGS).interactions
     assert how is not None
     found = {(row["basket"], row["item_id"]) for row in bundle.baskets(lake, night, how, 50).collect()}

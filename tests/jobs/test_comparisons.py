@@ -1,11 +1,12 @@
 """What two products agree on, level by level."""
 
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.comparisons import SIZES, pairs
+from jobs.comparisons import NEAREST, SIZES, pairs
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.tables import CLEAN_ITEMS, NEIGHBOURS
@@ -30,6 +31,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, int]]] = {
     "one model": ({"model": "1EN5.019-02"}, {"model": "1en501902"}, {"model": 2}),
     "another model": ({"model": "1EN5"}, {"model": "1EN6"}, {"model": 1}),
     "no model": ({"model": "-"}, {"model": "1EN6"}, {"model": 0}),
+    "one price": ({"price": Decimal(10), "currency": "EUR"}, {"price": Decimal(9), "currency": "EUR"}, {"price": 4}),
+    "no currencies": ({"price": Decimal(10)}, {"price": Decimal(1)}, {"price": 1}),
+    "two currencies": ({"price": Decimal(10), "currency": "EUR"}, {"price": Decimal(10), "currency": "USD"}, {"price": 0}),
+    "no price": ({"price": Decimal(10)}, {}, {"price": 0}),
+    "a title of stars": ({"title": "★★★"}, {"title": "Tea pot"}, {"words": 0}),
+    "a UPC and its EAN": ({"gtin": "036000291452"}, {"gtin": "0036000291452"}, {"gtin": 2}),
     "one brand": ({"brand": "Acme"}, {"brand": "ACME"}, {"brand": 2}),
 }
 
@@ -43,6 +50,15 @@ def levels(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> d
     publish(lake, night, items, {f"market:{name}": {f"shop:{name}": 0.9} for name in CASES})
     found = pairs(lake.read(NEIGHBOURS, night), lake.read(CLEAN_ITEMS, night)).collect()
     return {row["item_id"].removeprefix("market:"): {of: row[f"{of}_level"] for of in SIZES} for row in found}
+
+
+def test_the_margin_of_a_list_that_is_cut(spark: "SparkSession", lake: Lake, night: Night) -> None:
+    """What a full list does not show may be as near as the last that it shows; of one that is not full there is no more."""
+    items = {name: {"source": name[0]} for name in ("s1", "s2", "s3", "m1", "m2")}
+    publish(lake, night, items, {"s1": {"s2": 0.75, "m1": 0.5}, "m1": {"m2": 0.75, "s1": 0.5}, "s3": {"m2": 0.5}})
+    found = pairs(lake.read(NEIGHBOURS, night), lake.read(CLEAN_ITEMS, night)).collect()
+    margins = {(row["item_id"], row["other_id"]): row["margin_level"] for row in found}
+    assert (margins["m1", "s1"], margins["m2", "s3"]) == (NEAREST, SIZES["margin"])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -43,8 +43,7 @@ def catalogue() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]
         lists[f"s{n}"] = {f"m{n}": 0.9 if same else 0.55, f"m{sibling}": 0.5, f"s{sibling}": 0.7}
         lists[f"m{n}"] = {f"s{n}": 0.9, f"s{sibling}": 0.5} if same else {f"s{n - 1}": 0.56, f"s{n}": 0.55}
     items |= {"s100": product("shop", 500), "s101": product("shop", 500), "s102": product("shop", 500)}
-    items["s101"] |= {"title": items["s100"]["title"], "content_hash": "same"}  # one text, price and model as s100
-    items["s100"] |= {"content_hash": "same"}
+    items["s102"] |= {"attributes": {"size": "M"}}  # else nothing tells them apart
     lists |= {"s100": {"s101": 1.0, "s102": 0.98}, "s101": {"s100": 1.0}, "s102": {"s100": 0.98}}
     return items, lists
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "audit_results": [
         {"check": "night: churn", "grade": "fail", "passed": False, "figure": 0.9, "bound": "<= 0.5", "reason": "all: because"}
     ],
-    "runs": [{"stage": "embed", "started_at": None, "seconds": 2.5, "outcome": "ok", "figures": {}, "versions": {}}],
+    "runs": [
+        {"stage": stage, "started_at": datetime(2026, 1, 5, tzinfo=UTC), "seconds": 2.5, "outcome": "ok", "figures": {}, "versions": {}}
+        for stage in ("deduplicate", "position", "substitute")
+    ],
 }
 
 
@@ -68,11 +71,8 @@ def test_the_page_is_what_the_tables_are() -> None:
 @pytest.fixture(scope="module")
 def filled(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """A lake with a row or two wherever a view looks; its views are known to Spark too."""
-    from datetime import UTC, datetime
-
     found = Lake(spark, str(tmp_path_factory.mktemp("lake")))
     publish(found, NIGHT, ITEMS, {"shop:1": {"market:1": 0.9}, "market:1": {"shop:1": 0.9}})
-    ROWS["runs"][0]["started_at"] = datetime(2026, 1, 5, tzinfo=UTC)
     for name, rows in ROWS.items():
         found.create(TABLES[name])
         found.append(TABLES[name], found.frame(TABLES[name], [in_order(TABLES[name], NOW | row) for row in rows]), NIGHT)

@@ -1,6 +1,7 @@
 """What is made of a published night is checked before it is seen, and needs a published night."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from jobs.decisions import SUBSTITUTES
 from jobs.errors import ContractError, HeldError
 from jobs.lake import Lake
 from jobs.night import Night
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, RUNS
 from tests.decided import publish as published
 from tests.rows import in_order
 
@@ -47,6 +48,17 @@ def test_a_broken_check_leaves_the_table_as_it_was(lake: Lake, night: Night, row
     assert {(row["check"], row["passed"]) for row in record.collect()} == {("substitutes: wrong", False), ("substitutes: odd", True)}
     audited = lake.frame(AUDIT_RESULTS, [(night.date, "test", "night: validated", "fail", True, 1.0, ">= 1", "all: because")])
     assert publish.holding(record.unionByName(audited), night) == []
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_night_that_is_cleaned_again_and_not_published_since(lake: Lake, night: Night) -> None:
+    """Its items may be those of a feed that the audit has refused."""
+    for hour, stage in enumerate(("clean", "publish", "clean")):
+        assert downstream.published(lake, night)
+        row = {"snapshot_date": night.date, "stage": stage, "started_at": datetime(2026, 1, 5, hour, tzinfo=UTC), "outcome": "ok"}
+        lake.append(RUNS, lake.frame(RUNS, [in_order(RUNS, row | {"run_id": "", "seconds": 1.0, "figures": {}, "versions": {}})]), night)
+    with pytest.raises(ContractError, match="has been cleaned again and is not published since"):
+        downstream.published(lake, night)
 
 
 @pytest.mark.usefixtures("rows")

@@ -51,14 +51,14 @@ def test_every_field() -> None:
     )
     assert row[:-2] == (
         *("17", "Printer", "Laser & fax", "HP", "Office > Printers", Decimal("1234.50"), "USD", None),
-        *("4006381333931", "X-1", "http://a/b?c=1&copy=2", {"attr_dpi": "600"}),
+        *("4006381333931", "X-1", "http://a/b?c=1&copy=2", None, {"attr_dpi": "600"}),
     )
     assert row.repaired
 
 
 def test_an_empty_row_gives_nothing() -> None:
     row = parse(sku="  ", name="", price="N/A", path=">")
-    assert row[:-2] == (None,) * 11 + ({},)
+    assert row[:-2] == (None,) * 12 + ({},)
     assert not row.repaired
 
 

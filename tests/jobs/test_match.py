@@ -42,6 +42,14 @@ def test_without_labels_the_same_is_found() -> None:
     assert model.probability(levels) == pytest.approx(matching, abs=0.02)
 
 
+def test_a_level_that_few_meet_decides_little() -> None:
+    """Of levels that nobody of either side meets, and of one that only few of the many others do."""
+    levels, counts, matching = np.array([[2], [1], [2]], np.int8), np.array([100, 10, 9990]), np.array([1.0, 0.0, 0.0])
+    weights = match.estimated(levels, counts, [3], matching).weights[0]
+    assert weights[1] < 0
+    assert abs(weights[3]) < 0.1
+
+
 def test_pairs_known_apart_tell_what_only_resembles() -> None:
     """Levels 2 and 3 are met by pairs that match and by others; of those known apart many meet level 2."""
     levels, counts, matching = np.array([[1], [2], [3]], np.int8), np.array([800, 100, 100]), np.array([0.0, 0.8, 0.8])

@@ -118,9 +118,9 @@ def test_the_command_line_tells_an_error_and_exits_with_its_code(tmp_path: Path)
     ("arguments", "said"),
     [
         (["run", "--date", "20.11.2026"], "is not a date; expected YYYY-MM-DD"),
-        (["publish", "audit", "--date", "2026-01-05"], "give each once, in the order of a night"),
+        (["publish", "audit", "--date", "2026-01-05"], "give each once, in this order: prepare"),
         (["runn"], "invalid choice: 'runn'"),
-        (["clean", "embd", "--date", "2026-01-05"], "'embd' is not a stage; there are prepare, ingest,"),
+        (["clean", "embd", "--date", "2026-01-05"], "'embd' is not one of these stages; there are prepare, ingest,"),
     ],
 )
 def test_a_wrong_call_says_what_was_expected(arguments: list[str], said: str) -> None:
