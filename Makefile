@@ -61,7 +61,7 @@ $(MIGRATED): $(READY)
 
 demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and Spark, what they are for, then a report
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@.venv/bin/shelfmates generate --items 2000 --users 300 --nights $(words $(DEMO_NIGHTS)) --start $(firstword $(DEMO_NIGHTS)) \
+	@.venv/bin/shelfmates generate --items 2000 --users 300 --events 6000 --nights $(words $(DEMO_NIGHTS)) --start $(firstword $(DEMO_NIGHTS)) \
 		--out $(DEMO)
 	@for night in $(DEMO_NIGHTS); do \
 		log=$(DEMO)/airflow-$$night.log; SECONDS=0; \
@@ -72,9 +72,13 @@ demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and
 			|| { printf '\nthe night failed; the end of %s:\n' $$log; tail -n 30 $$log; exit 1; } >&2; \
 		printf '%5d s  night %s done\n' $$SECONDS $$night; \
 	done
-	@printf '\nshelfmates downstream --date %s\n' $(lastword $(DEMO_NIGHTS))
-	@SHELFMATES_USER_KEY='of people who are made up' .venv/bin/shelfmates downstream --date $(lastword $(DEMO_NIGHTS)) \
-		--settings $(DEMO)/shelfmates.toml
+	@printf '\nwhat the neighbours are for: shelfmates collect --date %s; shelfmates downstream --date %s\n' $(DEMO_NIGHTS)
+	@export SHELFMATES_USER_KEY='of people who are made up' SHELFMATES_SETTINGS=$(abspath $(DEMO))/shelfmates.toml; \
+		.venv/bin/shelfmates collect --date $(firstword $(DEMO_NIGHTS)) \
+		&& .venv/bin/shelfmates downstream --date $(lastword $(DEMO_NIGHTS)) \
+		&& for view in duplicates prices substitutes; do \
+			printf '\nshelfmates sql "FROM %s_now"\n' $$view; .venv/bin/shelfmates sql "FROM $${view}_now LIMIT 6"; \
+		done
 	@.venv/bin/shelfmates report --settings $(DEMO)/shelfmates.toml
 
 test: setup ## style, types and tests

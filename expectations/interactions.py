@@ -24,5 +24,5 @@ def suite() -> list["Expectation"]:
     return [
         at_most("null_keys", 0, "fail", "an event names person, product and time"),
         at_least("lowest_quantity", 1, "fail", "quantities below 1 are quarantined"),
-        at_most("unknown_item_share", 0.5, "warn", "many products that are not in the catalogue: the ids may be another source's"),
+        at_most("unknown_item_share", 0.9, "fail", "hardly a product is in the catalogue: set interactions.source, whose ids they are"),
     ]

@@ -73,10 +73,10 @@ def add_maintenance(into: "Commands", dated: argparse.ArgumentParser, with_setti
     )
     maintain.add_argument(
         "--date",
-        required=True,
+        default=datetime.datetime.now(datetime.UTC).date(),
         type=_date,
         metavar="YYYY-MM-DD",
-        help="the day it is done as of: the age of a night is counted back from it",
+        help="the day it is done as of: the age of a night is counted back from it (default: today)",
     )
     maintain.add_argument(
         "--erase",

@@ -38,8 +38,11 @@ def stages(given: argparse.Namespace) -> None:
 
 def downstream(given: argparse.Namespace) -> None:
     from jobs.shift import work
+    from jobs.user_key import user_key
 
     stages, settings = _in_order(given, DOWNSTREAM), settings_file.load(given.settings, os.environ | dict(given.set))
+    if settings.interactions and "collect" in stages:
+        user_key()  # it is told before others have worked for a minute
     work(settings, Night(given.date, given.run_id or f"manual__{given.date}"), stages, say_figures=given.figures)
 
 

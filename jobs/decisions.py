@@ -156,7 +156,12 @@ RECOMMENDATIONS = Table(
         Column("user_id", "string", "pseudonym of the person; `anyone` of those of whom nothing is known", required=True),
         Column("rank", "int", "1 for the best", required=True),
         Column("item_id", "string", "the product", required=True),
-        Column("score", "double", "how likely it is to please; 0 of what is only popular", required=True),
+        Column(
+            "score",
+            "double",
+            "how much it is likely to please, beside what else this person gets; 0 of what is only popular",
+            required=True,
+        ),
         Column("reason", "string", "history: of what the person did; popular: of what everybody does", required=True),
         Column("because_id", "string", "the product of the person's own that told most; null of what is only popular"),
         Column("run_id", "string", "run that recommended it", required=True),

@@ -48,6 +48,7 @@ def page() -> str:
             ]
         ),
         "## Questions",
+        "`shop:1` stands for a product of yours: `SELECT item_id, title FROM items_now LIMIT 20` names some.",
         *asked,
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"

@@ -30,6 +30,9 @@ TRIES = 10  # of putting checks on record
 
 def published(lake: Lake, night: Night) -> tuple[DataFrame, DataFrame]:
     """The night's pairs and its items. Raises ContractError if it is not published, or its items are others by now or kept no more."""
+    unpublished = f"run it first: `shelfmates run --date {night.date}`"
+    if not lake.exists(NEIGHBOURS):
+        raise ContractError("no night is published here", unpublished)
     times = lake.read(RUNS, (F.col("snapshot_date") == F.lit(night.date)) & (F.col("outcome") == "ok"))
     last = times.groupBy().pivot("stage", ["clean", "publish"]).agg(F.max("started_at")).head()
     if last and last["clean"] and last["publish"] and last["clean"] > last["publish"]:
@@ -39,7 +42,7 @@ def published(lake: Lake, night: Night) -> tuple[DataFrame, DataFrame]:
         )
     found = []
     for table, remedy in (
-        (NEIGHBOURS, f"run it first: `shelfmates run --date {night.date}`"),
+        (NEIGHBOURS, unpublished),
         (CLEAN_ITEMS, "name a later night: [maintenance] of the settings says for how many days each table keeps its nights"),
     ):
         rows = lake.read(table, night)

@@ -160,11 +160,13 @@ def _without_its_words(error: Exception, name: str, source: AnyFeed, file: str, 
     """The error of a feed of which nothing may be told but where it is broken."""
     found = {
         _FaultyFileError: f"this row, or the file from here on, is no {source.format}",
-        header.HeaderError: "its columns are not those that the settings name",
+        header.HeaderError: f"its columns are not {', '.join(source.in_every_file.values())}, which the settings name",
         plaintext.BrokenTextError: f"there is a byte that is not {source.encoding}",
     }[type(error)]
     key, above = source.key(name), isinstance(error, header.HeaderError) or (isinstance(error, _FaultyFileError) and error.above)
-    remedy = f"mend the file, or {key}.format, .encoding, .separator, .quote, .columns; it may name a person, and so is not told"
+    remedy = (
+        f"mend the file, or {key}.format, .encoding, .separator, .quote, .columns; what stands there may name a person, and is not told"
+    )
     return SourceError.at(name, file, found, remedy, None if above else row)
 
 

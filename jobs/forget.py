@@ -45,6 +45,8 @@ def forgotten(lake: "Lake", users: Sequence[str], key: bytes) -> str:
     gone = lake.spark.createDataFrame([(person,) for person in sorted(persons)], "person string")
     found = known.join(gone, "person").select("person").distinct().count()
     lake.purge(USER_KEYS, "person", gone, Night(datetime.datetime.now(datetime.UTC).date(), "forget"))
+    if not found:
+        return f"forget: none of {len(persons):,} users is known here: their ids have to be written as in the feeds"
     unknown = f", {len(persons) - found:,} were not known" if found < len(persons) else ""
     return (
         f"forget: {found:,} of {len(persons):,} users cut off from what they did{unknown}\n"

@@ -25,7 +25,7 @@ class Reason(StrEnum):
 
     NO_USER = "user is missing"
     NO_ITEM = "item is missing"
-    NO_TIME = "time is missing or is none"
+    NO_TIME = "time is missing, or neither ISO 8601 nor seconds since 1970"
     LATER = "time lies after the night"
     UNKNOWN_EVENT = "event is none of those in the settings"
     NO_QUANTITY = "quantity is not a whole number above 0"

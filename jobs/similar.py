@@ -65,6 +65,11 @@ class Shelf:
         if k < 1:
             raise SettingsError(f"k is {k}", "ask for 1 or more")
         place = pc.index(self.items["item_id"], query.strip()).as_py()
+        source, colon, _ = query.strip().partition(":")
+        if place < 0 and colon and source in self.snapshot.settings.sources and " " not in query.strip():
+            raise SettingsError(
+                f"there is no item {query.strip()} in the night of {self.snapshot.night}", "name another one, or write a text"
+            )
         return self._found(self.index.nearest_of(place, k) if place >= 0 else self._nearest_to(query, k))
 
     def _nearest_to(self, query: str, k: int) -> Near:

@@ -98,7 +98,8 @@ EXAMPLES = {
         JOIN duplicates_now b ON b.group_id = a.group_id AND b.currency = a.currency
         WHERE a.source = 'shop' AND b.source = 'market' AND b.price < a.price ORDER BY a.price - b.price DESC, a.item_id""",
     "Which prices are probably typing errors?": """
-        SELECT item_id, title, price, median, cause FROM prices_now WHERE outlier ORDER BY abs(gap) DESC, item_id""",
+        SELECT item_id, title, price, median, cause FROM prices_now
+        WHERE outlier AND cause IS DISTINCT FROM 'pack size' ORDER BY abs(gap) DESC, item_id""",
     "Which categories are priced high against what is similar?": """
         SELECT category, count(*) AS products, avg(percentile) AS mean_percentile FROM prices_now
         GROUP BY category ORDER BY mean_percentile DESC, category""",

@@ -35,7 +35,7 @@ def filled(lake: Lake, night: Night) -> Lake:
         lake.create(table)
     keys = [(keyed(KEY, user), pseudonym, AT) for user, pseudonym in (("ann", ANN), ("bob", BOB))] + [(of_key(KEY), NOBODY, AT)]
     lake.append(USER_KEYS, lake.frame(USER_KEYS, keys), night)
-    refused = [(night.date, "f", row, user, ["time is missing or is none"], "{}") for row, user in enumerate([ANN, BOB, None])]
+    refused = [(night.date, "f", row, user, ["time is missing"], "{}") for row, user in enumerate([ANN, BOB, None])]
     listed = [(night.date, user, 1, "a", 0.5, "history", "b", "test") for user in (ANN, BOB, ANYONE)]
     lake.replace(RECOMMENDATIONS, lake.frame(RECOMMENDATIONS, listed), night)
     for item in ("a", "b"):  # the first version has files that the second has replaced
