@@ -18,6 +18,9 @@ PROGRAMS_WORDS = /Spark-Submit cmd:/d; s/^[^ ]+ \[info *\] (.*[^ ]) +\[airflow\.
 
 DEMO := build/demo
 DEMO_NIGHTS := 2026-11-20 2026-11-21
+DEMO_QUERIES := "SELECT title, price, survivor_id, round(match_probability, 2) AS probability FROM duplicates_now ORDER BY group_id LIMIT 6" \
+	"SELECT title, price, median, cause FROM prices_now WHERE outlier AND cause IS DISTINCT FROM 'pack size' ORDER BY abs(gap) DESC LIMIT 6" \
+	"SELECT item_id, substitute_title, price, reason FROM substitutes_now WHERE rank = 1 ORDER BY item_id LIMIT 6"
 SETTINGS ?= shelfmates.toml
 
 OPTIONS = $(foreach name,DATA ITEMS KILLS NIGHTS ROWS SYSTEMS REPEATS PLOT,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
@@ -76,8 +79,8 @@ demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and
 	@export SHELFMATES_USER_KEY='of people who are made up' SHELFMATES_SETTINGS=$(abspath $(DEMO))/shelfmates.toml; \
 		.venv/bin/shelfmates collect --date $(firstword $(DEMO_NIGHTS)) \
 		&& .venv/bin/shelfmates downstream --date $(lastword $(DEMO_NIGHTS)) \
-		&& for view in duplicates prices substitutes; do \
-			printf '\nshelfmates sql "FROM %s_now"\n' $$view; .venv/bin/shelfmates sql "FROM $${view}_now LIMIT 6"; \
+		&& for query in $(DEMO_QUERIES); do \
+			printf '\nshelfmates sql "%s"\n' "$$query"; .venv/bin/shelfmates sql "$$query"; \
 		done
 	@.venv/bin/shelfmates report --settings $(DEMO)/shelfmates.toml
 
