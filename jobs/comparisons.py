@@ -24,7 +24,7 @@ SIZES = {**{name: len(bounds) + 1 for name, bounds in BOUNDS.items()}, "numbers"
 
 _WORD, _NUMBER = r"[\p{L}\p{M}\p{N}]+(?:[.,]\p{N}+)?", r"\d+(?:[.,]\d+)?"
 _NO_LETTER = r"[^\p{L}\p{M}\p{N}]"
-_BETWEEN_CODES = r"[\s,;()\[\]|]+"
+_WITH_DIGIT = r"[^\s,;()\[\]|]*\d[^\s,;()\[\]|]*"
 _CODE_LENGTHS = 4, 40  # letters; shorter ones are sizes and counts
 
 
@@ -33,14 +33,19 @@ def bare(text: Column) -> Column:
     return F.regexp_replace(F.lower(text), _NO_LETTER, "")
 
 
+def hashed(values: Column) -> Column:
+    """An array with a number for each value: joins carry it in a quarter of the bytes."""
+    return F.transform(values, lambda value: F.xxhash64(value))
+
+
 def read(items: DataFrame) -> DataFrame:
-    """Items with what is compared of them. text_hash: of all that is said of one; codes: model numbers and the like, of all texts;
-    own_codes: those of them that another source's item has too, and no source has twice."""
+    """Items with what is compared of them, words and codes as hashes. text_hash: of all that is said of one; codes: model numbers and the
+    like, of all texts; own_codes: those of them that another source's item has too, and no source has twice."""
     numbers = F.transform(F.regexp_extract_all("title", F.lit(_NUMBER), F.lit(0)), lambda of: F.translate(of, ",", ".").cast("double"))
-    written = F.transform(F.split(F.concat_ws(" ", "title", "model", "description"), _BETWEEN_CODES), bare)
-    codes = F.filter(written, lambda code: F.length(code).between(*_CODE_LENGTHS) & code.rlike(r"\d"))
+    with_digit = F.regexp_extract_all(F.concat_ws(" ", "title", "model", "description"), F.lit(_WITH_DIGIT), F.lit(0))
+    codes = F.filter(F.transform(with_digit, bare), lambda code: F.length(code).between(*_CODE_LENGTHS))
     of_title = F.regexp_extract_all(F.lower("title"), F.lit(_WORD), F.lit(0))
-    told = {"words": of_title, "numbers": numbers, "codes": codes}
+    told = {"words": hashed(of_title), "numbers": numbers, "codes": hashed(codes)}
     found = items.withColumns({name: F.array_distinct(values) for name, values in told.items()})
     bears = found.select("item_id", "source", F.explode("codes").alias("code"))
     items_of, sources_of = F.count("*"), F.count_distinct("source")
@@ -87,7 +92,8 @@ def sides(neighbours: DataFrame, items: DataFrame) -> DataFrame:
 
 
 def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
-    """One row a pair that either lists: item_id before other_id, similarity, what both say of each field, the level of every comparison."""
+    """One row a pair that either lists: item_id before other_id, similarity, what both say of each field, the level of every comparison.
+    items: as `read` gives them."""
     directed = sides(neighbours, items)
     forward = F.col("item_id") < F.col("neighbour_id")
     of_pair = {
@@ -99,7 +105,7 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
     }
     one, other = F.least("item_id", "neighbour_id").alias("item_id"), F.greatest("item_id", "neighbour_id").alias("other_id")
     both = directed.groupBy(one, other).agg(*(column.alias(name) for name, column in of_pair.items()))
-    fields = read(items).select("item_id", *FIELDS, *READ)
+    fields = items.select("item_id", *FIELDS, *READ)
     others = fields.select(F.col("item_id").alias("other_id"), *(F.col(name).alias(f"other_{name}") for name in (*FIELDS, *READ)))
     nearest = directed.groupBy("item_id", "of").agg(F.max("first").alias("nearest"))  # of a list that lacks the other
     unseen = bound(neighbours)
@@ -115,8 +121,15 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
         .join(unseen, "item_id", "left")
         .join(unseen.select(F.col("item_id").alias("other_id"), F.col("unseen").alias("other_unseen")), "other_id", "left")
     )
-    return found.select("*", *(column.alias(f"{name}_level") for name, column in levels().items())).drop(
-        *(f"{of}{name}" for of in ("", "other_") for name in READ)
+    alone = {
+        f"{of}{name}_alone": F.size(F.array_except(f"{of}{name}", f"{against}{name}"))
+        for name in ("words", "numbers")
+        for of, against in (("", "other_"), ("other_", ""))
+    }
+    # each once, and not for every bound that it is held against
+    compared = found.withColumns(alone).withColumn("shared_words", shared_words())
+    return compared.select("*", *(column.alias(f"{name}_level") for name, column in levels().items())).drop(
+        *alone, "shared_words", *(f"{of}{name}" for of in ("", "other_") for name in READ)
     )
 
 
@@ -131,7 +144,7 @@ def levels() -> dict[str, Column]:
     ratio = F.when(comparable, F.least(*prices) / F.greatest(*prices))
     return {
         "margin": level(margin, BOUNDS["margin"]),
-        "words": level(shared_words(), BOUNDS["words"]),
+        "words": level(col("shared_words"), BOUNDS["words"]),
         "price": level(ratio, BOUNDS["price"]),
         "numbers": numbers(),
         "codes": codes(),
@@ -141,14 +154,13 @@ def levels() -> dict[str, Column]:
 
 def shared_words() -> Column:
     """1 where one title has all words of the other, less for what each has alone; null where one has none."""
-    alone, other_alone = (F.size(F.array_except(one, other)) for one, other in (("words", "other_words"), ("other_words", "words")))
     some = (F.size("words") > 0) & (F.size("other_words") > 0)
-    return F.when(some, 1 - F.least(alone, other_alone) / F.size(F.array_union("words", "other_words")))
+    return F.when(some, 1 - F.least("words_alone", "other_words_alone") / (F.size("words") + F.col("other_words_alone")))
 
 
 def numbers() -> Column:
     """3 where the titles have the same numbers, 2 where one tells more than the other, 1 where each has some that the other lacks."""
-    ours, theirs = (F.size(F.array_except(one, other)) > 0 for one, other in (("numbers", "other_numbers"), ("other_numbers", "numbers")))
+    ours, theirs = F.col("numbers_alone") > 0, F.col("other_numbers_alone") > 0
     nothing = (F.size("numbers") == 0) & (F.size("other_numbers") == 0)
     return F.when(nothing, UNKNOWN).when(ours & theirs, 1).when(ours | theirs, 2).otherwise(3)
 

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from expectations import duplicates, matches
 from expectations.suite import load_ahead, measured
 from jobs import group, match
-from jobs.comparisons import NEAREST, SIZES, pairs
+from jobs.comparisons import NEAREST, SIZES, pairs, read
 from jobs.decisions import DUPLICATES, MATCHES
 from jobs.downstream import audited, published, put
 from jobs.lake import Lake
@@ -103,7 +103,8 @@ def merged(member: DataFrame, items: DataFrame, sources: Iterable[str]) -> DataF
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     load_ahead()
     neighbours, items = published(lake, night)
-    found = pairs(neighbours, items).persist()
+    told_of = read(items).persist()
+    found = pairs(neighbours, told_of).persist()
     judged = judged_by(found, settings.duplicates).persist()
     levels = F.create_map(*(of for name in SIZES for of in (F.lit(name), F.col(f"{name}_level").cast("int"))))
     groups = merged(members(judged, settings.duplicates.threshold), items, settings.sources).persist()
@@ -114,9 +115,9 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     ]
     put(lake, MATCHES, judged.withColumn("levels", levels), night)
     put(lake, DUPLICATES, groups, night)
-    read, rows = found.count(), int(figures[0]["rows"]) if figures else 0
+    compared, rows = found.count(), int(figures[0]["rows"]) if figures else 0
     told = {"pairs": judged.count(), "groups": groups.where("survivor").count()}
-    for frame in (found, judged, groups):
+    for frame in (told_of, found, judged, groups):
         frame.unpersist()
     note = ", ".join([f"in {told['groups']:,} groups", *warnings])
-    return Counts(read, rows, "products", {name: float(value) for name, value in told.items()}, note=note)
+    return Counts(compared, rows, "products", {name: float(value) for name, value in told.items()}, note=note)

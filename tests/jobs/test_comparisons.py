@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.comparisons import NEAREST, SIZES, pairs
+from jobs.comparisons import NEAREST, SIZES, pairs, read
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.tables import CLEAN_ITEMS, NEIGHBOURS
@@ -48,7 +48,7 @@ def levels(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> d
     for name, (one, other, _) in CASES.items():
         items |= {f"market:{name}": other | {"source": "market"}, f"shop:{name}": one | {"source": "shop"}}
     publish(lake, night, items, {f"market:{name}": {f"shop:{name}": 0.9} for name in CASES})
-    found = pairs(lake.read(NEIGHBOURS, night), lake.read(CLEAN_ITEMS, night)).collect()
+    found = pairs(lake.read(NEIGHBOURS, night), read(lake.read(CLEAN_ITEMS, night))).collect()
     return {row["item_id"].removeprefix("market:"): {of: row[f"{of}_level"] for of in SIZES} for row in found}
 
 
@@ -56,7 +56,7 @@ def test_the_margin_of_a_list_that_is_cut(spark: "SparkSession", lake: Lake, nig
     """What a full list does not show may be as near as the last that it shows; of one that is not full there is no more."""
     items = {name: {"source": name[0]} for name in ("s1", "s2", "s3", "m1", "m2")}
     publish(lake, night, items, {"s1": {"s2": 0.75, "m1": 0.5}, "m1": {"m2": 0.75, "s1": 0.5}, "s3": {"m2": 0.5}})
-    found = pairs(lake.read(NEIGHBOURS, night), lake.read(CLEAN_ITEMS, night)).collect()
+    found = pairs(lake.read(NEIGHBOURS, night), read(lake.read(CLEAN_ITEMS, night))).collect()
     margins = {(row["item_id"], row["other_id"]): row["margin_level"] for row in found}
     assert (margins["m1", "s1"], margins["m2", "s3"]) == (NEAREST, SIZES["margin"])
 
