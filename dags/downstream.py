@@ -15,7 +15,8 @@ Each night is a group of its own, whatever becomes of the others. A task makes t
 its tables, and those of the others, as they are. Without `[interactions]` in the settings the last three are skipped.
 
 **People.** Users are known by pseudonyms alone, made with a key: the password of the connection `shelfmates_users`, else
-`$SHELFMATES_USER_KEY` of the workers. With another key everybody is somebody new, so keep it; it is in no table and no log.
+`$SHELFMATES_USER_KEY` of the workers. Keep it: another one is refused, since with it everybody would be somebody new. It is in no table and
+no log.
 
 **Checks.** A table is checked before it is put in place; what was found is in `audit_results`.
 

@@ -65,8 +65,8 @@ def level(value: Column, bounds: tuple[float, ...]) -> Column:
     return F.when(value.isNull(), UNKNOWN).otherwise(reached)
 
 
-def bound(listed: DataFrame) -> DataFrame:
-    """item_id and `unseen`, what is at most the similarity of all that its list does not show: the least there, where the list is full."""
+def unseen(listed: DataFrame) -> DataFrame:
+    """item_id and `unseen`, the most that the similarity of what its list does not show can be: the least there, where the list is full."""
     longest = listed.agg(F.max("rank").alias("longest"))
     each = listed.groupBy("item_id").agg(F.max("rank").alias("last"), F.min("similarity").alias("least"))
     full = F.when(F.col("last") == F.col("longest"), F.col("least"))
@@ -78,9 +78,9 @@ def equal(one: Column, other: Column) -> Column:
     return F.when(one.isNull() | other.isNull(), UNKNOWN).when(F.lower(one) == F.lower(other), 2).otherwise(1)
 
 
-def sides(neighbours: DataFrame, items: DataFrame) -> DataFrame:
+def sides(neighbours: DataFrame, items: DataFrame, most: DataFrame) -> DataFrame:
     """Every directed pair with its place in the list of its item among those of the neighbour's source, and `next`, the highest similarity
-    there that is not its own, or what it is at most."""
+    there that is not its own, or what it is at most. most: `unseen` of the neighbours."""
     sources = items.select(F.col("item_id").alias("neighbour_id"), F.col("source").alias("of"))
     listed = neighbours.select("item_id", "neighbour_id", "rank", "similarity").join(sources, "neighbour_id")
     by = Window.partitionBy("item_id", "of").orderBy("rank")
@@ -88,13 +88,14 @@ def sides(neighbours: DataFrame, items: DataFrame) -> DataFrame:
     first, second = F.first("similarity").over(whole), F.nth_value("similarity", 2).over(whole)
     placed = listed.withColumn("place", F.row_number().over(by)).withColumn("first", first).withColumn("second", second)
     after = F.when(F.col("place") == 1, F.coalesce("second", "unseen")).otherwise(F.col("first"))
-    return placed.join(bound(neighbours), "item_id").withColumn("next", after)
+    return placed.join(most, "item_id").withColumn("next", after)
 
 
 def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
     """One row a pair that either lists: item_id before other_id, similarity, what both say of each field, the level of every comparison.
     items: as `read` gives them."""
-    directed = sides(neighbours, items)
+    most = unseen(neighbours)
+    directed = sides(neighbours, items, most)
     forward = F.col("item_id") < F.col("neighbour_id")
     of_pair = {
         "place": F.max(F.when(forward, F.col("place"))),
@@ -108,7 +109,6 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
     fields = items.select("item_id", *FIELDS, *READ)
     others = fields.select(F.col("item_id").alias("other_id"), *(F.col(name).alias(f"other_{name}") for name in (*FIELDS, *READ)))
     nearest = directed.groupBy("item_id", "of").agg(F.max("first").alias("nearest"))  # of a list that lacks the other
-    unseen = bound(neighbours)
     found = (
         both.join(fields, "item_id")
         .join(others, "other_id")
@@ -118,8 +118,8 @@ def pairs(neighbours: DataFrame, items: DataFrame) -> DataFrame:
             ["other_id", "source"],
             "left",
         )
-        .join(unseen, "item_id", "left")
-        .join(unseen.select(F.col("item_id").alias("other_id"), F.col("unseen").alias("other_unseen")), "other_id", "left")
+        .join(most, "item_id", "left")
+        .join(most.select(F.col("item_id").alias("other_id"), F.col("unseen").alias("other_unseen")), "other_id", "left")
     )
     alone = {
         f"{of}{name}_alone": F.size(F.array_except(f"{of}{name}", f"{against}{name}"))

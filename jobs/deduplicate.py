@@ -103,8 +103,8 @@ def merged(member: DataFrame, items: DataFrame, sources: Iterable[str]) -> DataF
 def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Counts:
     load_ahead()
     neighbours, items = published(lake, night)
-    told_of = read(items).persist()
-    found = pairs(neighbours, told_of).persist()
+    described = read(items).persist()
+    found = pairs(neighbours, described).persist()
     judged = judged_by(found, settings.duplicates).persist()
     levels = F.create_map(*(of for name in SIZES for of in (F.lit(name), F.col(f"{name}_level").cast("int"))))
     groups = merged(members(judged, settings.duplicates.threshold), items, settings.sources).persist()
@@ -117,7 +117,7 @@ def run(spark: SparkSession, lake: Lake, settings: Settings, night: Night) -> Co
     put(lake, DUPLICATES, groups, night)
     compared, rows = found.count(), int(figures[0]["rows"]) if figures else 0
     told = {"pairs": judged.count(), "groups": groups.where("survivor").count()}
-    for frame in (told_of, found, judged, groups):
+    for frame in (described, found, judged, groups):
         frame.unpersist()
     note = ", ".join([f"in {told['groups']:,} groups", *warnings])
     return Counts(compared, rows, "products", {name: float(value) for name, value in told.items()}, note=note)

@@ -40,7 +40,7 @@ def page() -> str:
         "## Views",
         "\n".join(
             [
-                "Of the newest night of a table, where they do not say otherwise.",
+                "Of the newest night for which their table was made, where they do not say otherwise.",
                 "",
                 "| view | answers | reads |",
                 "|---|---|---|",

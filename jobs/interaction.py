@@ -1,7 +1,7 @@
 """One row of what people do with products -> one event, whose person is told by a keyed hash alone, or the reasons why it is none.
 
-A person is HMAC-SHA256 of the id under the shop's own key (RFC 2104), an order the same of person and order: without the key nobody can
-find either again, and no raw id leaves the process that read it.
+A person is HMAC-SHA256 of the id under the shop's own key (RFC 2104), an order the same of person and order until `collect`
+numbers it: without the key nobody can find either again, and no raw id leaves the process that read it.
 """
 
 import datetime

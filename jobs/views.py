@@ -1,7 +1,7 @@
 """Questions that people ask of the tables: views, which `shelfmates sql` has beside the tables, and examples of what is asked of both.
 
-DuckDB and Spark read the same SQL. Views are of the newest night that there is of their table, unless they say otherwise; one that reads a
-table which is not there yet is not there either.
+DuckDB and Spark read the same SQL. Views are of the newest night for which their table was made, unless they say otherwise; one that reads
+a table which is not there yet is not there either.
 """
 
 from dataclasses import dataclass

@@ -1,14 +1,15 @@
 """Interactions as they come: pseudonyms that stay, rows that are no event, and ids that are nowhere to be found."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs import collect, downstream
+from jobs import collect, commands, downstream
 from jobs.decisions import INTERACTIONS, QUARANTINED_INTERACTIONS, USER_KEYS
 from jobs.errors import ConflictError, HeldError, SettingsError, SourceError
 from jobs.feed import rows
@@ -17,6 +18,7 @@ from jobs.interaction import Reason, keyed
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
+from jobs.stages import DOWNSTREAM
 from jobs.table import Table
 from jobs.user_key import user_key
 from tests.conftest import MINIMAL
@@ -80,6 +82,15 @@ def test_collect(spark: "SparkSession", lake: Lake, night: Night, settings: Sett
     assert lake.read(USER_KEYS).count() == 4  # and the hash by which the key is known again
     stored = b"".join(file.read_bytes() for file in Path(lake.root).rglob("*") if file.is_file())
     assert b"example.com" not in stored
+
+
+def test_the_key_is_asked_for_before_other_stages_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHELFMATES_USER_KEY", raising=False)
+    file = tmp_path / "shelfmates.toml"
+    file.write_text(SETTINGS, encoding="utf-8")
+    given = Namespace(settings=file, set=[], stages=[*DOWNSTREAM], then=[], date=date(2026, 1, 5), run_id=None, figures=False)
+    with pytest.raises(SettingsError, match="there is no SHELFMATES_USER_KEY in the environment"):
+        commands.downstream(given)
 
 
 def test_another_key_is_refused(

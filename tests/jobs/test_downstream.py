@@ -61,6 +61,11 @@ def test_a_night_that_is_cleaned_again_and_not_published_since(lake: Lake, night
         downstream.published(lake, night)
 
 
+def test_a_lake_without_nights(lake: Lake, night: Night) -> None:
+    with pytest.raises(ContractError, match="no night is published here\n  → run it first: `shelfmates run --date 2026-01-05`"):
+        downstream.published(lake, night)
+
+
 @pytest.mark.usefixtures("rows")
 def test_a_night_that_is_not_published(lake: Lake, night: Night) -> None:
     with pytest.raises(ContractError, match="the night of 2026-01-06 has no rows in neighbours\n  → run it first: `shelfmates run --date"):

@@ -59,6 +59,7 @@ def told(lake: Lake, *texts: str) -> list[str]:
 def test_forget_and_erase(filled: Lake, spark: "SparkSession", night: Night, settings_of: Callable[..., Settings]) -> None:
     assert told(filled, ANN, keyed(KEY, "ann"))
     assert forgotten(filled, ["ann", "ann", "eve"], KEY).startswith("forget: 1 of 2 users cut off from what they did, 1 were not known\n")
+    assert forgotten(filled, ["eve"], KEY).startswith("forget: none of 1 users is known here")
     assert not told(filled, keyed(KEY, "ann"))  # at once: nobody finds the pseudonym any more, in no version
     assert {row["user_id"] for row in filled.read(USER_KEYS).collect()} == {BOB, NOBODY}
     counts = erase.run(spark, filled, settings_of(), night)

@@ -115,6 +115,7 @@ def test_it_is_a_table_of_sql(settings: Settings, shelf: Shelf) -> None:
     [
         ("SELECT * FROM similar(' ')", None, SettingsError, r"the query is empty\n  → write a title"),
         ("SELECT * FROM similar('oak', k := 0)", None, SettingsError, r"k is 0\n"),
+        ("SELECT * FROM similar('shop:nope')", None, SettingsError, r"there is no item shop:nope in the night of 2026-01-05\n"),
         ("SELECT * FROM similar('oak')", "2026-02-01", SettingsError, r"--date 2026-02-01: this night is not published\n"),
         ("SELECT * FROM similar('oak')", "0", SettingsError, r"--at 0: similar\(\) looks at a night, not at a version\n"),
     ],
