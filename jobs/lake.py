@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -46,7 +46,7 @@ COMMON_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 PURGED = "shelfmates.purged"  # property of a table
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"  # Delta's own guard of writers and readers at work
 
-ANOTHERS_COMMIT = 5.0  # seconds that are waited for it
+ANOTHERS_COMMIT = 30.0  # seconds that are waited for it: an object store may take some
 
 
 def _nobody_else() -> None:
@@ -81,12 +81,19 @@ class Lake:
                 self.spark.sql(statement)
         except (ContractError, ConflictError):
             given_up = time.monotonic() + ANOTHERS_COMMIT
-            while not self.exists(table):  # two first runs at once: the other one makes it, and may be between its folder and its commit
+            while not self._was_made(table):  # two first runs at once: the other one makes it, and may be between its folder and its commit
                 if time.monotonic() > given_up:
                     raise
                 time.sleep(0.1)
             return False
         return True
+
+    def _was_made(self, table: Table) -> bool:
+        """Whether another process has made a table of which this one knows that it is not there: only a load looks for its log again."""
+        with suppress(AnalysisException):
+            self.spark.read.format("delta").load(self.path(table))
+            return True
+        return False
 
     def extend(self, table: Table) -> bool:
         """Adds to a table of an earlier version the columns and the parts of structs that it lacks; they are null in its rows. True if it

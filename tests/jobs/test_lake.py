@@ -1,8 +1,10 @@
 """What a write guarantees: one commit or nothing, the declared schema, no emptied night, no mixture of two writers."""
 
+import shutil
 from dataclasses import replace
 from datetime import date
-from threading import Barrier, Thread
+from pathlib import Path
+from threading import Barrier, Thread, Timer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,6 +111,19 @@ def test_first_runs_at_once_make_a_table_once(lake: Lake) -> None:
     assert True in made  # not once alone: Delta lets a second one make the same table over the first
     assert set(made) <= {True, False}
     assert lake.version(AUDIT_RESULTS) == 0
+
+
+def test_a_table_that_another_process_makes_meanwhile_is_taken(lake: Lake, tmp_path: Path) -> None:
+    """Between its folder and its first commit: this process has looked, and thinks that there is none."""
+    other = Lake(lake.spark, str(tmp_path / "other"))
+    other.create(AUDIT_RESULTS)
+    Path(lake.root, AUDIT_RESULTS.name, "_delta_log").mkdir(parents=True)
+    assert not lake.exists(AUDIT_RESULTS)
+    commits = Timer(1, shutil.copytree, (other.path(AUDIT_RESULTS), lake.path(AUDIT_RESULTS)), {"dirs_exist_ok": True})
+    commits.start()
+    assert lake.create(AUDIT_RESULTS) is False
+    commits.join()
+    assert lake.exists(AUDIT_RESULTS)
 
 
 def test_two_writers_of_one_night_never_mix(lake: Lake, night: Night) -> None:
