@@ -7,12 +7,19 @@ the deepest folder that the pattern names; with `{date}` or `*` in a folder's na
 import datetime
 import gzip
 import hashlib
+import os
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import fs
+
+from jobs.store import ENDPOINT, REGION
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 DATE = "{date}"
 _WILD = re.compile(r"(\{date\}|\*)")
@@ -89,10 +96,28 @@ def fingerprint(address: str) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def delta_table(path: str, version: int | None = None) -> "DeltaTable":
+    """The Delta table at an address, as delta-rs reads it; of S3 it knows the environment's variables. Raises as DeltaTable does."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(path, version=version, storage_options=delta_options(path))
+
+
+def delta_options(path: str) -> dict[str, str] | None:
+    """What delta-rs has to be told of the store at an address: one without TLS it would refuse."""
+    plain = "://" in path and os.environ.get(ENDPOINT, "").startswith("http://")
+    return {"AWS_ALLOW_HTTP": "true"} if plain else None
+
+
 def _resolve(address: str) -> tuple[fs.FileSystem, str]:
     if "://" not in address:
         return fs.LocalFileSystem(), address
     uri = quote(re.sub(r"^s3[an]://", "s3://", address), safe="/:@?&=%+")  # Hadoop's names of S3; blanks and brackets as a URI wants them
+    endpoint = os.environ.get(ENDPOINT)
+    if endpoint and uri.startswith("s3://") and "?" not in uri:  # of what the address itself says of its store nothing is changed
+        scheme, _, host = endpoint.rpartition("://")
+        store = fs.S3FileSystem(endpoint_override=host.rstrip("/"), scheme=scheme or "https", region=os.environ.get(REGION))
+        return store, address.partition("://")[2]
     resolved: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(uri)
     return resolved
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 def forget(settings: Settings, users: Sequence[str]) -> str:
     """What was done, in a line. Raises SettingsError if no user is named, or the key to their pseudonyms is not there."""
-    from jobs.lake import Lake
+    from jobs.lake_root import open_lake
     from jobs.session import open_session
 
     key = user_key()
     toolchain.check()
     spark = open_session(settings)
     try:
-        return forgotten(Lake(spark, settings.lake.root), users, key)
+        return forgotten(open_lake(spark, settings), users, key)
     finally:
         spark.stop()
 

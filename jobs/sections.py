@@ -12,6 +12,7 @@ class Lake(Section):
     """Where the tables live."""
 
     root: str = "build/lake"
+    single_writer: bool = False  # true: in S3 no second driver ever writes beside one; then a store need not refuse what is there already
 
 
 class RowRule(Section):

@@ -1,15 +1,20 @@
 """The only Spark settings. Every value that is not Spark's default carries its reason."""
 
+import atexit
 import os
+import shutil
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from jobs import store
 from jobs.keyboard import kept
 from jobs.settings import Settings
 from jobs.toolchain import use_jvm_options
@@ -48,25 +53,70 @@ LOCAL_CONF = {
 }
 
 
+REMOTE_CONF = {
+    "spark.task.maxFailures": "8",  # of Spark's 4: hosts are lost, and a night goes on with those that are left
+    "spark.redaction.regex": "(?i)secret|password|token|access[._]?key|credential",  # Spark's own knows no AWS_ACCESS_KEY_ID
+}
+
+PROGRAM = "shelfmates-program"  # folder of an executor's work folder in which this program lies
+
+
 def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession":
-    """The process's Spark session: `[spark]` of the settings over this file's values. What a submit names itself wins over both."""
-    from pyspark import SparkConf
+    """The process's Spark session: `[spark]` of the settings over this file's values. What a submit names itself wins over both.
+
+    On other machines than this one the program travels with the driver, and what the environment has of an object store's keys goes to the
+    executors with their work: no property of Spark's holds it.
+    """
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run in this very environment
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run in this very environment, or in one at the same path
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit started this process, and has chosen the master already
-    master = str(SparkConf().get("spark.master", settings.spark.master)) if submitted else settings.spark.master
-    conf = CONF | (LOCAL_CONF if master.startswith("local") else {}) | settings.spark.conf
+    if submitted:
+        SparkContext._ensure_initialized()  # without its JVM a SparkConf knows nothing of the submit
+    chosen = SparkConf() if submitted else None
+    master = str(chosen.get("spark.master", settings.spark.master)) if chosen else settings.spark.master
+    local = master.startswith("local")
     builder = SparkSession.builder.appName(name)
     if not submitted:
         builder = builder.master(master)
-        if master.startswith("local"):
-            use_jvm_options()
+        use_jvm_options(local=local)
+    ours = LOCAL_CONF if local else REMOTE_CONF | {"spark.archives": f"{_program()}#{PROGRAM}"}
+    conf = CONF | ours | (store.spark_conf(os.environ) if store.store_of(settings.lake.root) else {}) | settings.spark.conf
     for key, value in conf.items():
-        if not (submitted and SparkConf().contains(key)):
+        if not (chosen and chosen.contains(key)):
             builder = builder.config(key, value)
     with kept():
-        return builder.getOrCreate()
+        session = builder.getOrCreate()
+    if not local:
+        _hand_over(session)
+    return session
+
+
+def _program() -> Path:
+    """An archive of this program, with what numba has compiled of it: executors would take a minute each. Removed as the process ends."""
+    home = Path(__file__).resolve().parents[1]
+    folder = tempfile.mkdtemp(prefix="shelfmates-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = Path(folder) / "program.tar.gz"
+
+    def needed(file: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return None if file.name.endswith(".pyc") else file  # times are kept, by which numba tells whether a file is what it has compiled
+
+    with tarfile.open(made, "w:gz", compresslevel=1) as archive:
+        for package in ("jobs", "expectations"):
+            archive.add(home / package, package, filter=needed)
+    return made
+
+
+def _hand_over(session: "SparkSession") -> None:
+    """Keys and program, for executors of other machines: their JVMs read Hadoop's configuration from each job, their Python workers get
+    these variables."""
+    context: Any = session.sparkContext
+    hadoop = context._jsc.hadoopConfiguration()
+    for name, value in store.as_hadoop_names(store.keys(os.environ)).items():
+        hadoop.set(name, value)
+    context.environment |= store.worker_variables(os.environ) | {"PYTHONPATH": PROGRAM}
 
 
 def gpu_of_task() -> str | None:

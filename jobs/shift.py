@@ -67,21 +67,23 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     leave_with_submitter()
     toolchain.check()
     from jobs.claims import claimed
-    from jobs.lake import Lake, check_writable
+    from jobs.lake import Lake
+    from jobs.lake_root import check_root, open_lake
     from jobs.session import open_session
 
-    check_writable(settings.lake.root)
+    check_root(settings)
     folder_of(settings.embed.model)  # a night that embed would end is not begun
-    spark = open_session(settings)
-    lake = Lake(spark, settings.lake.root)
+    with _in_our_words():
+        spark = open_session(settings)
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
     entries: list[Entry] = []
     try:
         with heeded(
             lambda: _stop(spark, settings, night, entries), "every table is as it was or has all that it was to have; run it again"
         ):
-            if not OF_NO_NIGHT.issuperset(stages):
-                with _in_our_words():
+            with _in_our_words():
+                lake = open_lake(spark, settings)
+                if not OF_NO_NIGHT.issuperset(stages):
                     lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
             for stage in stages:
                 _work_on(stage, lake, settings, night, entries)

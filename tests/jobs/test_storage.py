@@ -10,7 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from jobs.errors import ContractError, ShelfmatesError, ToolchainError
-from jobs.lake import Lake, check_writable
+from jobs.lake import Lake
+from jobs.lake_root import check_writable
 from jobs.night import Night
 from jobs.storage import trouble
 from jobs.tables import AUDIT_RESULTS

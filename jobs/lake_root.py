@@ -1,0 +1,84 @@
+"""The root of a lake: whether this process may write there, and whether several drivers may at once."""
+
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import toolchain
+from jobs.address import shown
+from jobs.errors import ToolchainError
+from jobs.lake import Lake
+from jobs.settings import Settings
+from jobs.storage import trouble
+from jobs.store import BUILT_IN, LOG_STORE, STORES, store_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def check_root(settings: Settings) -> None:
+    """Raises ToolchainError if a local root cannot be written, or if Spark lacks the file system of another one, unless the settings add
+    jars of their own."""
+    root = settings.lake.root
+    if "://" not in root:
+        return check_writable(root)
+    scheme, store = root.partition("://")[0], store_of(root)
+    if scheme in BUILT_IN or any(key.startswith("spark.jars") for key in settings.spark.conf):
+        return None
+    if store is None:
+        known = ", ".join(f"{known}://" for store in STORES.values() for known in store.schemes)
+        raise ToolchainError(f"{shown(root)}: Spark knows no {scheme}://", f"set lake.root to a folder, or to one of {known}")
+    if missing := toolchain.missing_of(store):
+        raise ToolchainError(
+            f"{shown(root)}: no {', '.join(missing)} in {toolchain.spark_home() / 'jars'}", f"run `shelfmates setup --store {store.name}`"
+        )
+    return None
+
+
+def check_writable(root: str) -> None:
+    """Raises ToolchainError if a folder cannot be made or written."""
+    folder = Path(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        known = trouble(error)
+        remedy = known.remedy if known else "give this user write access, or set lake.root"
+        raise ToolchainError(f"the lake at {root} cannot be written: {error.strerror}", remedy) from error
+
+
+def open_lake(spark: "SparkSession", settings: Settings) -> Lake:
+    """The lake of the settings. Raises ToolchainError where it is in an S3 store that several drivers cannot safely write at once, unless
+    the settings say that only one does."""
+    lake = Lake(spark, settings.lake.root)
+    store = store_of(lake.root)
+    if store is not None and store.name == "s3" and not settings.lake.single_writer:
+        _check_exclusive(lake)
+    return lake
+
+
+def _check_exclusive(lake: Lake) -> None:
+    """Puts an object twice on the condition that there is none: a store that does not heed it would lose commits, and tell nobody."""
+    from py4j.protocol import Py4JJavaError
+
+    context: Any = lake.spark.sparkContext
+    jvm, conf = context._jvm, context._jsc.hadoopConfiguration()
+    path = jvm.org.apache.hadoop.fs.Path(f"{lake.root.rstrip('/')}/_conditional_{uuid.uuid4().hex}")
+    log_store = getattr(jvm, LOG_STORE.partition(".")[0])
+    log_store = getattr(log_store, LOG_STORE.partition(".")[2])(conf)
+    try:
+        log_store.write(path, jvm.java.util.List.of("first").iterator(), False, conf)
+        try:
+            log_store.write(path, jvm.java.util.List.of("second").iterator(), False, conf)
+        except Py4JJavaError as error:
+            if "FileAlreadyExistsException" in str(error.java_exception):
+                return
+            raise
+    finally:
+        path.getFileSystem(conf).delete(path, False)
+    raise ToolchainError(
+        f"the store of {lake.root} does not heed `If-None-Match: *`: of two drivers that write a table at once, one's commit would be lost",
+        "take a store that does, or set lake.single_writer = true and let one driver write at a time (in Airflow a pool of one slot)",
+    )

@@ -1,0 +1,87 @@
+"""Object stores a lake may lie in: what Spark needs for each, and how it is told of the one that the environment names.
+
+Addresses and regions are settings like others. Keys are not: they are in the environment of the driver, and never in a property of
+Spark's, which its pages, event logs and command lines would show.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+HADOOP = "3.5.0"  # of Spark's own hadoop-client
+
+
+@dataclass(frozen=True)
+class Store:
+    """`schemes` of its addresses, the first one Hadoop's own name, and the `jars` that Spark lacks: organisation, artifact, version."""
+
+    name: str
+    schemes: tuple[str, ...]
+    jars: tuple[tuple[str, str, str], ...]
+
+
+STORES = {
+    store.name: store
+    for store in (
+        Store(
+            "s3",
+            ("s3a",),
+            (
+                ("org.apache.hadoop", "hadoop-aws", HADOOP),
+                ("software.amazon.awssdk", "bundle", "2.35.4"),  # that which this hadoop-aws was built with
+                ("software.amazon.s3.analyticsaccelerator", "analyticsaccelerator-s3", "1.3.1"),
+            ),
+        ),
+        Store(
+            "abfs",
+            ("abfss", "abfs"),
+            (
+                ("org.apache.hadoop", "hadoop-azure", HADOOP),
+                ("org.apache.hadoop.thirdparty", "hadoop-shaded-guava", "1.5.0"),
+                ("org.wildfly.openssl", "wildfly-openssl", "2.2.5.Final"),
+                ("org.hdrhistogram", "HdrHistogram", "2.1.12"),
+            ),
+        ),
+        Store("gs", ("gs",), (("org.apache.hadoop", "hadoop-gcp", HADOOP),)),
+    )
+}
+
+BUILT_IN = {"file", "hdfs", "viewfs", "webhdfs", "swebhdfs"}  # schemes of file systems that Spark's own hadoop-client has
+
+LOG_STORE = "shelfmates.S3LogStore"  # compiled at set-up from S3LogStore.scala
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+ENDPOINT, REGION = "AWS_ENDPOINT_URL", "AWS_REGION"
+_HADOOPS_NAMES = dict(zip(KEYS, ("fs.s3a.access.key", "fs.s3a.secret.key", "fs.s3a.session.token"), strict=True))
+
+
+def store_of(address: str) -> Store | None:
+    """The store that an address lies in; None for a disk, and for what Spark itself knows or nobody does."""
+    scheme = address.partition("://")[0] if "://" in address else ""
+    return next((store for store in STORES.values() if scheme in store.schemes), None)
+
+
+def spark_conf(environment: Mapping[str, str]) -> dict[str, str]:
+    """Spark's properties for S3, without its keys."""
+    conf = {"spark.delta.logStore.s3a.impl": LOG_STORE}
+    if endpoint := environment.get(ENDPOINT):
+        conf |= {
+            "spark.hadoop.fs.s3a.endpoint": endpoint,
+            "spark.hadoop.fs.s3a.path.style.access": "true",  # stores of one's own seldom have a host name for every bucket
+        }
+    if region := environment.get(REGION) or environment.get("AWS_DEFAULT_REGION"):
+        conf["spark.hadoop.fs.s3a.endpoint.region"] = region
+    return conf
+
+
+def keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """The keys that the environment has, by variable; empty where the platform gives them (a role of the machine, of a pod)."""
+    return {name: environment[name] for name in KEYS if environment.get(name)}
+
+
+def as_hadoop_names(keys: Mapping[str, str]) -> dict[str, str]:
+    """The same keys, as Hadoop's configuration has them."""
+    return {_HADOOPS_NAMES[name]: value for name, value in keys.items()}
+
+
+def worker_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """What Python workers on other machines have to know to read feeds that lie in S3."""
+    return keys(environment) | {name: environment[name] for name in (ENDPOINT, REGION) if environment.get(name)}
