@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser approval-test backfill-test bench-embed bench-explorer bench-gpu \
 	bench-downstream bench-duplicates bench-increments bench-neighbours bench-quality bench-recommend bench-search \
-	disk-test kill-test scheduled-kill-test season-test stop-test ways-test airflow clean
+	bench-sizing disk-test kill-test scheduled-kill-test season-test stop-test ways-test test-cluster airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -96,6 +96,11 @@ test-browser: setup ## Airflow's pages in a headless Chromium: a night by the fo
 	@$(UV) sync --quiet --frozen --inexact --group browser
 	@.venv/bin/python -m pytest -m browser tests/browser
 
+test-cluster: setup ## a real small cluster on this machine, as root: S3, PostgreSQL, Airflow, Spark's hosts (SECTIONS, KEEP, STAY=1)
+	@$(UV) sync --quiet --frozen --inexact --group cluster --extra s3
+	@.venv/bin/shelfmates setup --store s3
+	@PYTHONPATH=plugins .venv/bin/python -m tests.cluster $(SECTIONS) $(if $(KEEP),--keep='$(KEEP)') $(if $(STAY),--stay)
+
 approval-test: setup ## held nights under a real Airflow: one is released, one rejected, and a webhook is told
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.approval
 
@@ -133,6 +138,9 @@ bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DAT
 
 bench-search: setup ## `similar` on a large night: its index, and the time of a query (DATA, ROWS)
 	@.venv/bin/python -m tests.benchmarks.search $(OPTIONS)
+
+bench-sizing: setup ## what a night of a million products takes, and one of a billion: a model fitted to measured nights
+	@.venv/bin/python -m tests.benchmarks.sizing
 
 disk-test: setup ## a lake on disks that fill, that can only be read, and that damage files: what is said, and that nothing is lost
 	@.venv/bin/python -m tests.soak.disks

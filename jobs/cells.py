@@ -3,12 +3,11 @@
 A cover is leaders on the sphere: an item goes to the cells of its nearest few, so that true neighbours meet in one. How few is measured: on
 sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs should be found: one that shares
 several cells has a chance in each of them. Items are always compared with all leaders: a second level would spare little (a cell has a
-hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border. The driver makes the cover:
-by extrapolation in seconds of twenty million items, in hours of a hundred million, for which larger cells are the better choice.
+hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border. The driver makes the cover.
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,8 +69,8 @@ def cover(
 
 
 def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.random.Generator) -> Vectors:
-    """Means of the sample's clusters (Lloyd's algorithm); that of the largest cell with more than `most` of the sample is split in two, as
-    long as that helps. Large cells come first: what is worked on last is small, and tasks end together."""
+    """Means of the sample's clusters (Lloyd's algorithm); of cells with more than `most` of the sample the larger half are split,
+    as long as that helps. Large cells come first: what is worked on last is small, and tasks end together."""
     leaders = sample[random.choice(len(sample), min(count, len(sample)), replace=False)]
     for step in range(LLOYD_STEPS + 3 * count):
         own = cells_of(sample, leaders, 1)[:, 0]
@@ -82,23 +81,25 @@ def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.
         if step < LLOYD_STEPS:
             continue
         sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
-        split = _split(sample, own, [cell for cell in np.argsort(-sizes, kind="stable") if sizes[cell] > most], random)
-        if split is None:
+        halves = dict(_halves(sample, own, [cell for cell in np.argsort(-sizes, kind="stable") if sizes[cell] > most], random))
+        if not halves:
             break
-        leaders = np.concatenate([np.delete(leaders, split[0], axis=0), split[1]])
+        leaders = np.concatenate([np.delete(leaders, list(halves), axis=0), *halves.values()])
     sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
     return leaders[np.argsort(-sizes, kind="stable")]
 
 
-def _split(sample: Vectors, own: Cells, cells: list[int], random: np.random.Generator) -> tuple[int, Vectors] | None:
-    """The first of the cells whose own vectors are not all alike, and two of these that are not."""
+def _halves(sample: Vectors, own: Cells, cells: list[int], random: np.random.Generator) -> Iterator[tuple[int, Vectors]]:
+    """Of half of the cells, the first whose own vectors are not all alike, two of these that are not: each step costs as much as
+    comparing the sample with all leaders, and the other cells may be small enough by then."""
+    left = -(-len(cells) // 2)
     for cell in cells:
         members = sample[own == cell]
-        if len(members) and (members != members[0]).any():
+        if left and len(members) and (members != members[0]).any():
             one = members[random.integers(len(members))]
             unlike = members[(members != one).any(axis=1)]
-            return cell, np.stack([one, unlike[random.integers(len(unlike))]])
-    return None
+            left -= 1
+            yield cell, np.stack([one, unlike[random.integers(len(unlike))]])
 
 
 def packed(sizes: Mapping[str, int], cell_rows: int, cores: int) -> dict[str, int]:

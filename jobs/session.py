@@ -55,6 +55,7 @@ LOCAL_CONF = {
 
 REMOTE_CONF = {
     "spark.task.maxFailures": "8",  # of Spark's 4: hosts are lost, and a night goes on with those that are left
+    "spark.databricks.delta.snapshotPartitions": "8",  # of 50, for logs of some thousand files: each is a task, many times a night
     "spark.redaction.regex": "(?i)secret|password|token|access[._]?key|credential",  # Spark's own knows no AWS_ACCESS_KEY_ID
 }
 

@@ -1,0 +1,53 @@
+"""What is told of an object store, and to whom: its address to Spark's properties, its keys to nobody but the executors."""
+
+import pytest
+
+from jobs import store
+
+ENVIRONMENT = {
+    "AWS_ENDPOINT_URL": "http://store:7070",
+    "AWS_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "the-id",
+    "AWS_SECRET_ACCESS_KEY": "the-secret",
+    "AWS_SESSION_TOKEN": "the-token",
+    "HOME": "/home/shop",
+}
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("s3a://bucket/lake", "s3"), ("abfss://box@shop.example/lake", "abfs"), ("abfs://box@shop/lake", "abfs"), ("gs://bucket/lake", "gs")],
+)
+def test_the_store_of_an_address(address: str, name: str) -> None:
+    found = store.store_of(address)
+    assert found is not None
+    assert found.name == name
+
+
+@pytest.mark.parametrize("address", ["/data/lake", "lake", "hdfs://node:8020/lake", "s3://bucket/lake", "file:///lake"])
+def test_an_address_in_no_store(address: str) -> None:
+    assert store.store_of(address) is None
+
+
+def test_properties_of_spark_hold_no_key() -> None:
+    conf = store.spark_conf(ENVIRONMENT)
+    assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://store:7070"
+    assert conf["spark.hadoop.fs.s3a.endpoint.region"] == "eu-central-1"
+    assert conf["spark.hadoop.fs.s3a.path.style.access"] == "true"
+    assert not [name for name, value in conf.items() if value in {"the-id", "the-secret", "the-token"}]
+
+
+def test_a_store_of_amazons_own_needs_no_address() -> None:
+    assert store.spark_conf({}) == {"spark.delta.logStore.s3a.impl": "shelfmates.S3LogStore"}
+    assert store.spark_conf({"AWS_DEFAULT_REGION": "eu-west-1"})["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
+
+
+def test_executors_are_given_keys_where_there_are_any() -> None:
+    keys = store.keys(ENVIRONMENT)
+    assert store.as_hadoop_names(keys) == {
+        "fs.s3a.access.key": "the-id",
+        "fs.s3a.secret.key": "the-secret",
+        "fs.s3a.session.token": "the-token",
+    }
+    assert store.worker_variables(ENVIRONMENT) == {name: value for name, value in ENVIRONMENT.items() if name != "HOME"}
+    assert store.keys({"AWS_ACCESS_KEY_ID": ""}) == store.worker_variables({}) == {}  # a role of the machine's gives them
