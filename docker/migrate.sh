@@ -1,0 +1,6 @@
+#!/bin/bash
+# Airflow's database as this version wants it, and the user `admin`. May be run again at any time: a user who is there stays as is.
+set -euo pipefail
+
+airflow db migrate
+airflow users create --username admin --firstname Shop --lastname Admin --email admin@localhost --role Admin --password "$ADMIN_PASSWORD"
