@@ -99,6 +99,7 @@ test-browser: setup ## Airflow's pages in a headless Chromium: a night by the fo
 test-cluster: setup ## a real small cluster on this machine, as root: S3, PostgreSQL, Airflow, Spark's hosts (SECTIONS, KEEP, STAY=1)
 	@$(UV) sync --quiet --frozen --inexact --group cluster --extra s3
 	@.venv/bin/shelfmates setup --store s3
+	@.venv/bin/python -m pytest -q tests/jobs/test_s3_log_store.py
 	@PYTHONPATH=plugins .venv/bin/python -m tests.cluster $(SECTIONS) $(if $(KEEP),--keep='$(KEEP)') $(if $(STAY),--stay)
 
 approval-test: setup ## held nights under a real Airflow: one is released, one rejected, and a webhook is told

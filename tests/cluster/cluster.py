@@ -157,9 +157,10 @@ class Cluster:
 
     def _wait_for(self, host: str) -> None:
         health, began = self.service_of(host).health, time.monotonic()
-        while self.hosts[host].run(health.test, self.environment(host), PATIENCE).returncode:
+        while (looked := self.hosts[host].run(health.test, self.environment(host), PATIENCE)).returncode:
             if time.monotonic() - began > max(PATIENCE, health.patience):
-                raise ClusterError(f"{host} is not healthy after {time.monotonic() - began:.0f} s:\n{self.end_of(self.log(host))}")
+                said = f"{_end(looked.stdout + looked.stderr, 5)}\n{self.end_of(self.log(host))}"
+                raise ClusterError(f"{host} is not healthy after {time.monotonic() - began:.0f} s:\n{said}")
             time.sleep(EVERY)
         self._healthy.add(host)
         print(f"cluster: {host} is healthy", flush=True)

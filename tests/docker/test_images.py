@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 FILES = {file.name.partition(".")[0]: file.read_text(encoding="utf-8") for file in DOCKER.glob("*.Dockerfile")}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKED = {package["name"] for package in tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]}
+LOCKED = {package["name"]: package["version"] for package in tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]}
 IMAGES = ("airflow", "spark")
 
 
@@ -75,6 +75,11 @@ def test_packages_that_are_left_out_are_locked() -> None:
     left_out = re.search(r"^cpu\) left_out=\((.+)\) ;;$", (DOCKER / "packages.sh").read_text(encoding="utf-8"), re.MULTILINE)
     assert left_out
     assert set(left_out[1].split()) <= {name for name in LOCKED if name.startswith(("cuda-", "nvidia-", "triton"))}
+
+
+def test_celery_is_one_that_airflows_executor_can_import() -> None:
+    """5.7 has no `celery.backends.database.retry` any more, which the provider 3.26 wants."""
+    assert LOCKED["celery"].startswith("5.6.") or LOCKED["apache-airflow-providers-celery"] > "3.26.0"
 
 
 def test_groups_and_extras_are_the_projects() -> None:

@@ -1,0 +1,123 @@
+"""Entries of a Delta log in S3, as Hadoop's own client puts them, in a store that fails in every way a store does: whoever is told that an
+entry is theirs has written it, and nobody's entry is lost."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from py4j.protocol import Py4JJavaError
+
+from jobs.errors import ToolchainError
+from jobs.lake import Lake
+from jobs.lake_root import open_lake
+from jobs.settings import Settings
+from jobs.store import LOG_STORE, STORES
+from jobs.toolchain import missing_of
+from tests.conftest import MINIMAL
+from tests.small_store import LOST, Store, serving
+
+pytestmark = pytest.mark.skipif(bool(missing_of(STORES["s3"])), reason="Spark lacks the jars of S3: `shelfmates setup --store s3`")
+
+ENTRY = "s3a://bucket/lake/runs/_delta_log/00000000000000000001.json"
+KEY = ENTRY.removeprefix("s3a:/")
+CONF = {
+    "fs.s3a.access.key": "an-id",
+    "fs.s3a.secret.key": "a-secret",
+    "fs.s3a.path.style.access": "true",
+    "fs.s3a.endpoint.region": "us-east-1",
+    "fs.s3a.impl.disable.cache": "true",
+    "fs.s3a.attempts.maximum": "2",
+    "fs.s3a.retry.limit": "2",
+    "fs.s3a.retry.interval": "10ms",
+    "fs.s3a.retry.throttle.limit": "2",
+    "fs.s3a.retry.throttle.interval": "10ms",
+    "fs.s3a.connection.establish.timeout": "5s",
+}
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with serving() as store:
+        yield store
+
+
+@pytest.fixture
+def write(lake: Lake, store: Store) -> Write:
+    """Writes the lines of an entry, as Delta does."""
+    context: Any = lake.spark.sparkContext
+    jvm, conf = context._jvm, context._jvm.org.apache.hadoop.conf.Configuration()
+    for name, value in (CONF | {"fs.s3a.endpoint": store.url}).items():
+        conf.set(name, value)
+    of = jvm
+    for name in LOG_STORE.split("."):
+        of = getattr(of, name)
+    log_store = of(conf)
+
+    def wrote(*lines: str, overwrite: bool = False) -> None:
+        log_store.write(jvm.org.apache.hadoop.fs.Path(ENTRY), jvm.java.util.List.of(*lines).iterator(), overwrite, conf)
+
+    return wrote
+
+
+def test_an_entry_is_put_once(write: Write, store: Store) -> None:
+    write('{"first": 1}', '{"second": "é"}')
+    assert store.objects[KEY].decode() == '{"first": 1}\n{"second": "é"}\n'
+    with pytest.raises(Py4JJavaError, match="FileAlreadyExistsException"):
+        write('{"another": 1}')
+    assert store.objects[KEY].startswith(b'{"first": 1}')
+    write("what is no entry of a log", overwrite=True)
+    assert store.objects[KEY] == b"what is no entry of a log\n"
+
+
+def test_an_answer_that_is_lost(write: Write, store: Store) -> None:
+    """The client puts the entry again, and is refused, by its own."""
+    store.answers = [LOST]
+    write("mine")
+    assert store.objects[KEY] == b"mine\n"
+    assert store.puts == 2
+
+
+@pytest.mark.parametrize("anothers", [b"theirs\n", b"mine\nand theirs\n", b"min"])
+def test_an_entry_of_another_driver_that_came_first(write: Write, store: Store, anothers: bytes) -> None:
+    store.answers = [anothers]
+    with pytest.raises(Py4JJavaError, match="FileAlreadyExistsException"):
+        write("mine")
+    assert store.objects[KEY] == anothers
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(403, "AccessDenied"), (500, "Status500"), (501, "NotImplemented|Status Code: 501"), (503, "SlowDown|Throttled")]
+)
+def test_a_store_that_fails_has_no_entry(write: Write, store: Store, status: int, said: str) -> None:
+    store.answers = [status] * 50
+    with pytest.raises(Py4JJavaError, match=said):
+        write("mine")
+    assert not store.objects
+
+
+def test_a_short_failure_is_waited_out(write: Write, store: Store) -> None:
+    store.answers = [503]
+    write("mine")
+    assert store.objects[KEY] == b"mine\n"
+
+
+def test_a_lake_in_a_store_that_does_not_heed_conditions_is_refused(
+    lake: Lake, store: Store, settings_of: Callable[[str], Settings]
+) -> None:
+    context: Any = lake.spark.sparkContext
+    hadoop = context._jsc.hadoopConfiguration()
+    for name, value in (CONF | {"fs.s3a.endpoint": store.url}).items():
+        hadoop.set(name, value)
+    try:
+        settings = settings_of(MINIMAL + '[lake]\nroot = "s3a://bucket/lake"\n')
+        assert open_lake(lake.spark, settings).root == "s3a://bucket/lake"
+        store.heeds = False
+        with pytest.raises(ToolchainError, match=r"does not heed `If-None-Match: \*`: of two .*\n  → take a store that does, or set"):
+            open_lake(lake.spark, settings)
+        assert open_lake(lake.spark, settings_of(MINIMAL + '[lake]\nroot = "s3a://bucket/lake"\nsingle_writer = true\n'))
+        assert not [key for key in store.objects if "_conditional" in key]  # what was tried with is removed
+    finally:
+        for name in (*CONF, "fs.s3a.endpoint"):
+            hadoop.unset(name)

@@ -1,0 +1,120 @@
+"""As much of an S3 server as a Delta log takes, on 127.0.0.1, which fails as stores do. Whoever asks is let in."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import unquote, urlsplit
+
+LISTING = (
+    '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>'
+    "<KeyCount>0</KeyCount></ListBucketResult>"
+)
+ERROR = '<?xml version="1.0"?><Error><Code>{}</Code><Message>as the test wants it</Message></Error>'
+CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
+LOST = 0  # an answer that never comes
+
+
+class Store(ThreadingHTTPServer):
+    """`objects` by path. `heeds`: a put on the condition that there is nothing is refused where there is something. `answers`: of the next
+    puts, in their order, a status instead of doing it, LOST for doing it and saying nothing, or bytes: those of another driver, which came
+    first."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.objects: dict[str, bytes] = {}
+        self.heeds = True
+        self.answers: list[int | bytes] = []
+        self.puts = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Store
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+    @property
+    def key(self) -> str:
+        return unquote(urlsplit(self.path).path)
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if "aws-chunked" in self.headers.get("Content-Encoding", "") or "STREAMING" in self.headers.get("x-amz-content-sha256", ""):
+            body = unchunked(body)
+        store, self.server.puts = self.server, self.server.puts + 1
+        answer = store.answers.pop(0) if store.answers else 200
+        if isinstance(answer, bytes):
+            store.objects[self.key] = answer
+        elif answer not in (200, LOST):
+            return self.fail(answer)
+        if store.heeds and self.headers.get("If-None-Match") == "*" and self.key in store.objects:
+            return self.fail(412)
+        store.objects[self.key] = body
+        if answer == LOST:
+            self.close_connection = True
+            return None
+        return self.answer(200, b"", {"ETag": '"0"'})
+
+    def do_GET(self) -> None:  # of a HEAD too
+        if "list-type" in self.path:
+            return self.answer(200, LISTING.encode())
+        if self.key not in self.server.objects:
+            return self.fail(404)
+        body = self.server.objects[self.key]
+        first, last = 0, len(body) - 1
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            first, last = int(asked[1]), min(last, int(asked[2] or last))
+        told = {"ETag": '"0"', "Last-Modified": "Fri, 20 Nov 2026 03:00:00 GMT", "Content-Range": f"bytes {first}-{last}/{len(body)}"}
+        return self.answer(206 if asked else 200, body[first : last + 1], told)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.server.objects.pop(self.key, None)
+        self.answer(204, b"")
+
+    def do_POST(self) -> None:  # of several objects to delete
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, b'<?xml version="1.0"?><DeleteResult/>')
+
+    def fail(self, status: int) -> None:
+        self.answer(status, ERROR.format(CODES[status]).encode())
+
+    def answer(self, status: int, body: bytes, told: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (told or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def unchunked(body: bytes) -> bytes:
+    """What Amazon's clients send in signed pieces: each after a line with its size in hexadecimal, the last one empty."""
+    found = b""
+    while body:
+        head, _, body = body.partition(b"\r\n")
+        size = int(head.partition(b";")[0], 16)
+        if not size:
+            break
+        found, body = found + body[:size], body[size + 2 :]
+    return found
+
+
+@contextmanager
+def serving() -> Iterator[Store]:
+    with Store() as store:
+        Thread(target=store.serve_forever, daemon=True).start()
+        yield store
+        store.shutdown()
