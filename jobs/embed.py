@@ -161,7 +161,7 @@ def written(lake: Lake, texts: DataFrame, count: int, settings: Settings, night:
     log: Any = spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
     for part in range(parts):
         shuffled = part_of(texts, part, parts).repartition(tasks, "content_hash")
-        with progress(spark, "embed" if parts == 1 else f"embed, part {part + 1} of {parts}", count // parts, "texts"):
+        with progress(spark, "embed" if parts == 1 else f"embed, part {part + 1} of {parts}", count // parts, "texts", tasks):
             lake.append(ITEM_VECTORS, encoded(shuffled, model, model_id, batch_tokens, part, log), night, {"model_id": model_id})
     return list(log.value)
 

@@ -149,11 +149,14 @@ def readied(spark: "SparkSession", named: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: float = 5.0, silence: float = 30.0) -> Iterator[None]:
+def progress(
+    spark: "SparkSession", stage: str, total: int, unit: str, tasks: int | None = None, every: float = 5.0, silence: float = 30.0
+) -> Iterator[None]:
     """Says how far the Spark jobs inside have come, in units of work, every few seconds: `embed: 8,000 of 19,406 texts`, and `neighbours,
     step 2: …` where the work goes round again; after a `silence`, as one large task makes it, at least that it is at work.
 
-    Follows the largest Spark stage that runs, whose tasks are taken to be of equal size; a step is a stage that was seen to end a task.
+    Follows the largest Spark stage that runs, where it is known the one of so many tasks, which are taken to be of equal size; a step is a
+    stage that was seen to end a task.
     """
     tracker, over = spark.sparkContext.statusTracker(), Event()
 
@@ -162,7 +165,7 @@ def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: fl
         began = spoke = time.monotonic()
         while not over.wait(every):
             running = [info for number in tracker.getActiveStageIds() if (info := tracker.getStageInfo(number)) is not None]
-            largest = max(running, key=lambda info: info.numTasks, default=None)
+            largest = max((info for info in running if tasks in (None, info.numTasks)), key=lambda info: info.numTasks, default=None)
             if largest is not None and largest.numCompletedTasks > said.get(largest.stageId, 0):
                 said[largest.stageId] = largest.numCompletedTasks
                 step = f", step {len(said)}" if len(said) > 1 else ""
