@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from typing import Any
+from urllib.error import HTTPError
 
 from shelfmates.rest import answer, token
 
@@ -68,9 +69,12 @@ def asked_for(airflow: ClustersAirflow, run_id: str, night: date) -> None:
 
 
 def _known(airflow: ClustersAirflow) -> bool:
+    """Whether the DAG has been read. Raises AirflowError if it cannot be."""
+    if failed := airflow.answer("importErrors")["import_errors"]:
+        raise AirflowError("\n".join(f"{error['filename']}: {error['stack_trace'][-1000:]}" for error in failed))
     try:
         return bool(airflow.answer(f"dags/{DAG_ID}"))
-    except OSError:  # it has not been read yet
+    except HTTPError:  # not yet
         return False
 
 

@@ -102,4 +102,4 @@ def _as_on_hosts(text: str) -> str:
 
 
 def postgres_environment() -> dict[str, str]:
-    return {"PGDATA": "/var/lib/postgresql/data", "PATH": f"{postgres_programs()}:{SYSTEM_PATH}"}
+    return {"PGDATA": "/var/lib/postgresql/data", "PATH": f"{postgres_programs()}:{SYSTEM_PATH}", "LANG": "C.UTF-8"}

@@ -55,8 +55,8 @@ def answered(cluster: Cluster, words: Sequence[str], folder: Path) -> dict[str, 
         further, rest = parted(rest, OF_SERVICES)
         options += further
         services += [rest.pop(0)] if rest else []
-    if unknown := set(services) - set(cluster.services):
-        raise ClusterError(f"no such service: {', '.join(sorted(unknown))}")
+    for service in services:
+        _known(cluster, service)
     done = {"up": _up, "start": _up, "stop": _stop, "kill": _stop, "restart": _restart, "ps": _ps, "logs": _logs}
     if command not in done:
         raise ClusterError(f"docker compose {command} is not stood in for")
@@ -65,20 +65,25 @@ def answered(cluster: Cluster, words: Sequence[str], folder: Path) -> dict[str, 
 
 def _to_run(cluster: Cluster, command: str, options: Options, rest: list[str]) -> dict[str, Any]:
     name, *words = rest
-    if name not in cluster.services:
-        raise ClusterError(f"no such service: {name}")
-    service, told = cluster.services[name], dict(options)
-    if command == "exec":
-        host = cluster.hosts_of(name)[int(told.get("--index", "1")) - 1]
+    told = dict(options)
+    if command == "exec":  # on a host of any name, `analyst` too
+        host = name if name in cluster.hosts else cluster.hosts_of(_known(cluster, name))[int(told.get("--index", "1")) - 1]
+        known = cluster.environment(host)
     else:
+        service = cluster.services[_known(cluster, name)]
         host = name if name in one_shots(cluster.services) else SPARE
-        entry = [told["--entrypoint"]] if "--entrypoint" in told else service.entry
-        words = [*entry, *(words or service.command)]
-    known = cluster.environment(host) if command == "exec" else {"HOSTNAME": host} | dict(service.environment)
+        known = {"HOSTNAME": host} | dict(service.environment)
+        words = [*([told["--entrypoint"]] if "--entrypoint" in told else service.entry), *(words or service.command)]
     given = dict(value.partition("=")[::2] for option, value in options if option == "--env")
     if not cluster.hosts[host].pid:
         raise ClusterError(f"service {name} is not running")
     return {"exec": [*entered(cluster.hosts[host].pid, told.get("--workdir", HOME)), *words], "environment": known | given}
+
+
+def _known(cluster: Cluster, service: str) -> str:
+    if service not in cluster.services:
+        raise ClusterError(f"no such service: {service}")
+    return service
 
 
 def _path(cluster: Cluster, place: str, folder: Path) -> Path:
@@ -86,9 +91,7 @@ def _path(cluster: Cluster, place: str, folder: Path) -> Path:
     service, colon, path = place.partition(":")
     if not colon:
         return folder / place
-    if service not in cluster.services:
-        raise ClusterError(f"no such service: {service}")
-    return Path(f"/proc/{cluster.hosts[cluster.hosts_of(service)[0]].pid}/root{path}")
+    return Path(f"/proc/{cluster.hosts[cluster.hosts_of(_known(cluster, service))[0]].pid}/root{path}")
 
 
 def _copy(source: Path, target: Path) -> str:
