@@ -1,6 +1,6 @@
 """Makes the bucket, and puts the feeds of a folder into it: `python docker/bucket.py BUCKET FOLDER`.
 
-What lies there under the same name is replaced. The store and its keys are those of AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
+What lies there under the same name is replaced. The store and its keys are those of AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY.
 """
 
@@ -13,7 +13,7 @@ from pyarrow import fs
 
 def main() -> None:
     bucket, folder = sys.argv[1], Path(sys.argv[2])
-    scheme, _, host = os.environ["AWS_ENDPOINT_URL"].rpartition("://")
+    scheme, _, host = os.environ["AWS_ENDPOINT_URL_S3"].rstrip("/").rpartition("://")
     store = fs.S3FileSystem(
         scheme=scheme or "https", endpoint_override=host, region=os.environ.get("AWS_REGION"), allow_bucket_creation=True
     )

@@ -26,7 +26,7 @@ def main() -> None:
 
 def _key(name: str) -> str:
     """Fernet's key is 32 bytes in base64, signs and all; others stand in addresses and in JSON, so they have no signs to be escaped."""
-    return base64.urlsafe_b64encode(os.urandom(32)).decode() if name.endswith("FERNET_KEY") else secrets.token_urlsafe(32)
+    return base64.urlsafe_b64encode(os.urandom(32)).decode() if name.endswith("FERNET_KEY") else secrets.token_urlsafe(48)
 
 
 if __name__ == "__main__":

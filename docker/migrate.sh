@@ -3,4 +3,6 @@
 set -euo pipefail
 
 airflow db migrate
-airflow users create --username admin --firstname Shop --lastname Admin --email admin@localhost --role Admin --password "$ADMIN_PASSWORD"
+# asked for twice, and given by a pipe: command lines are everybody's
+printf '%s\n' "$ADMIN_PASSWORD" "$ADMIN_PASSWORD" \
+    | airflow users create --username admin --firstname Shop --lastname Admin --email admin@localhost --role Admin

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow import fs
 
-from jobs.store import ENDPOINT, REGION
+from jobs import store
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -105,19 +105,22 @@ def delta_table(path: str, version: int | None = None) -> "DeltaTable":
 
 def delta_options(path: str) -> dict[str, str] | None:
     """What delta-rs has to be told of the store at an address: one without TLS it would refuse."""
-    plain = "://" in path and os.environ.get(ENDPOINT, "").startswith("http://")
-    return {"AWS_ALLOW_HTTP": "true"} if plain else None
+    if not (store.in_s3(path) and (endpoint := store.endpoint(os.environ))):
+        return None
+    return {"AWS_ENDPOINT_URL": endpoint} | ({"AWS_ALLOW_HTTP": "true"} if endpoint.startswith("http://") else {})
 
 
 def _resolve(address: str) -> tuple[fs.FileSystem, str]:
     if "://" not in address:
         return fs.LocalFileSystem(), address
     uri = quote(re.sub(r"^s3[an]://", "s3://", address), safe="/:@?&=%+")  # Hadoop's names of S3; blanks and brackets as a URI wants them
-    endpoint = os.environ.get(ENDPOINT)
-    if endpoint and uri.startswith("s3://") and "?" not in uri:  # of what the address itself says of its store nothing is changed
+    endpoint = store.endpoint(os.environ)
+    if (
+        endpoint and uri.startswith("s3://") and not {"?", "@"} & set(uri)
+    ):  # of what the address itself says of its store nothing is changed
         scheme, _, host = endpoint.rpartition("://")
-        store = fs.S3FileSystem(endpoint_override=host.rstrip("/"), scheme=scheme or "https", region=os.environ.get(REGION))
-        return store, address.partition("://")[2]
+        files = fs.S3FileSystem(endpoint_override=host, scheme=scheme or "https", region=store.region(os.environ))
+        return files, address.partition("://")[2]
     resolved: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(uri)
     return resolved
 

@@ -94,8 +94,10 @@ def _halves(sample: Vectors, own: Cells, cells: list[int], random: np.random.Gen
     comparing the sample with all leaders, and the other cells may be small enough by then."""
     left = -(-len(cells) // 2)
     for cell in cells:
+        if not left:
+            return
         members = sample[own == cell]
-        if left and len(members) and (members != members[0]).any():
+        if len(members) and (members != members[0]).any():
             one = members[random.integers(len(members))]
             unlike = members[(members != one).any(axis=1)]
             left -= 1

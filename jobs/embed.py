@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 TEXTS_A_TASK = 1000  # titles: some seconds of one core; enough to sort by length, few enough for many cores
 TEXTS_A_GPU_TASK = 20_000  # of which some are tokenised while others are computed
-TEXTS_A_COMMIT = 100_000  # a minute and more of the work of two cores, beside which a commit's second is little
+TASKS_A_COMMIT = 50  # of each core: some minutes, beside which a commit's second is little
 
 
 @dataclass(frozen=True)
@@ -143,24 +143,27 @@ def figures(told: list[Told]) -> dict[str, float]:
 
 
 def in_lots(texts: int, most: int) -> int:
-    """How many lots of at most so many they make."""
+    """How many lots of at most about so many they make."""
     return -(-texts // most)
 
 
-def part_of(texts: DataFrame, part: int, parts: int) -> DataFrame:
-    """The texts of one of so many parts of equal size."""
-    return texts.where(F.pmod(F.xxhash64("content_hash"), F.lit(parts)) == part)
+def part_of(texts: DataFrame, part: int, parts: int, lots: int) -> DataFrame:
+    """The texts of one of so many parts, each of its lots a task: which lot a text is in depends on no part."""
+    lot = F.pmod(F.xxhash64("content_hash"), F.lit(lots))
+    mine = texts.where(lot % parts == part)
+    return mine.repartitionById(len(range(part, lots, parts)), F.floor(lot / parts).cast("int"))
 
 
 def written(lake: Lake, texts: DataFrame, count: int, settings: Settings, night: Night, model_id: str) -> list[Told]:
     """Appends the vectors of `count` texts to item_vectors; what the tasks have told of it."""
     spark, model, batch_tokens = lake.spark, encoder.folder_of(settings.embed.model), settings.embed.batch_tokens
     on_gpus = spark.conf.get("spark.task.resource.gpu.amount", None) is not None
-    parts = in_lots(count, TEXTS_A_COMMIT)
-    tasks = in_lots(in_lots(count, parts), TEXTS_A_GPU_TASK if on_gpus else TEXTS_A_TASK)
+    lots = in_lots(count, TEXTS_A_GPU_TASK if on_gpus else TEXTS_A_TASK)
+    parts = in_lots(lots, TASKS_A_COMMIT * spark.sparkContext.defaultParallelism)
     log: Any = spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
     for part in range(parts):
-        shuffled = part_of(texts, part, parts).repartition(tasks, "content_hash")
+        shuffled = part_of(texts, part, parts, lots)
+        tasks = len(range(part, lots, parts))
         with progress(spark, "embed" if parts == 1 else f"embed, part {part + 1} of {parts}", count // parts, "texts", tasks):
             lake.append(ITEM_VECTORS, encoded(shuffled, model, model_id, batch_tokens, part, log), night, {"model_id": model_id})
     return list(log.value)

@@ -249,7 +249,7 @@ def fastest(exact: Encoder) -> Encoder:
     """
     import torch
 
-    if exact.reader is None:
+    if exact.reader is None or (exact.kind == "cpu" and not has_bfloat16()):
         return exact
     probe, longer = (
         next(batches(exact.reader, texts, 1 << 30)) for texts in (PROBE * PROBE_REPEATS[exact.kind], [" ".join(PROBE * LONGER)])
@@ -258,7 +258,7 @@ def fastest(exact: Encoder) -> Encoder:
         expected, expected_longer = exact.vectors_of(probe), exact.vectors_of(longer)
         for precision in HALVES[exact.kind]:
             half = narrowed(exact, precision)
-            faster = has_bfloat16() if exact.kind == "cpu" else _seconds(half, probe) * WORTH < _seconds(exact, probe)
+            faster = exact.kind == "cpu" or _seconds(half, probe) * WORTH < _seconds(exact, probe)
             if faster and _agree(half.vectors_of(probe), expected) and _agree(half.vectors_of(longer), expected_longer):
                 return half
     except torch.OutOfMemoryError:  # beside other tasks on one GPU; what is encoded may still fit, in smaller batches

@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import itertools
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import NamedTuple
@@ -176,6 +177,7 @@ def _bucket(frame: DataFrame) -> Column:
 def _opened(spark: SparkSession, source: Source, date: datetime.date) -> DataFrame:
     path = source.path.replace(address.DATE, date.isoformat())
     if source.format == "delta":
+        path = re.sub(r"^s3n?://", "s3a://", path)  # Hadoop's name of S3
         return spark.read.format("delta").load(path)
     table = (source.table or "").replace(address.DATE, date.isoformat())
     return spark.read.format("jdbc").option("url", path).option("dbtable", table).load()

@@ -11,7 +11,7 @@ from jobs.errors import ToolchainError
 from jobs.lake import Lake
 from jobs.settings import Settings
 from jobs.storage import trouble
-from jobs.store import BUILT_IN, LOG_STORE, STORES, store_of
+from jobs.store import BUILT_IN, LOG_STORE, LOG_STORE_CONF, STORES, in_s3, store_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -24,12 +24,13 @@ def check_root(settings: Settings) -> None:
     if "://" not in root:
         return check_writable(root)
     scheme, store = root.partition("://")[0], store_of(root)
-    if scheme in BUILT_IN or any(key.startswith("spark.jars") for key in settings.spark.conf):
+    if scheme in BUILT_IN:
         return None
-    if store is None:
+    brings_jars = any(key.startswith("spark.jars") for key in settings.spark.conf)
+    if store is None and (in_s3(root) or not brings_jars):  # of other names of S3 Delta would write the log in its own way
         known = ", ".join(f"{known}://" for store in STORES.values() for known in store.schemes)
         raise ToolchainError(f"{shown(root)}: Spark knows no {scheme}://", f"set lake.root to a folder, or to one of {known}")
-    if missing := toolchain.missing_of(store):
+    if store is not None and not brings_jars and (missing := toolchain.missing_of(store)):
         raise ToolchainError(
             f"{shown(root)}: no {', '.join(missing)} in {toolchain.spark_home() / 'jars'}", f"run `shelfmates setup --store {store.name}`"
         )
@@ -53,8 +54,13 @@ def open_lake(spark: "SparkSession", settings: Settings) -> Lake:
     """The lake of the settings. Raises ToolchainError where it is in an S3 store that several drivers cannot safely write at once, unless
     the settings say that only one does."""
     lake = Lake(spark, settings.lake.root)
-    store = store_of(lake.root)
-    if store is not None and store.name == "s3" and not settings.lake.single_writer:
+    if in_s3(lake.root) and not settings.lake.single_writer:
+        if (log_store := spark.conf.get(LOG_STORE_CONF, None)) != LOG_STORE or not toolchain.log_store_jar().is_file():
+            raise ToolchainError(
+                f"{LOG_STORE_CONF} is {log_store}, and {LOG_STORE} is{' not' * (not toolchain.log_store_jar().is_file())} installed: with "
+                "another log store of two drivers that write a table at once one's commit may be lost",
+                "leave the property out and run `shelfmates setup --store s3`, or set lake.single_writer = true",
+            )
         _check_exclusive(lake)
     return lake
 
@@ -75,6 +81,9 @@ def _check_exclusive(lake: Lake) -> None:
         except Py4JJavaError as error:
             if "FileAlreadyExistsException" in str(error.java_exception):
                 return
+            raise
+    except Py4JJavaError as error:
+        if "501" not in str(error.java_exception):  # what a store answers that knows no conditions
             raise
     finally:
         path.getFileSystem(conf).delete(path, False)

@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from jobs import store
 from jobs.keyboard import kept
+from jobs.sections import SECRET
 from jobs.settings import Settings
 from jobs.toolchain import use_jvm_options
 
@@ -56,22 +57,26 @@ LOCAL_CONF = {
 REMOTE_CONF = {
     "spark.task.maxFailures": "8",  # of Spark's 4: hosts are lost, and a night goes on with those that are left
     "spark.databricks.delta.snapshotPartitions": "8",  # of 50, for logs of some thousand files: each is a task, many times a night
-    "spark.redaction.regex": "(?i)secret|password|token|access[._]?key|credential",  # Spark's own knows no AWS_ACCESS_KEY_ID
+    "spark.sql.shuffle.partitions": "32",  # of 200, which a night of a million products has no use for, twenty times over
+    "spark.redaction.regex": SECRET,
 }
 
+ARCHIVES = "spark.archives"  # Spark's property
 PROGRAM = "shelfmates-program"  # folder of an executor's work folder in which this program lies
+TRAVELS = {".py", ".csv", ".toml", ".nbi", ".nbc"}  # of the program's files; the last two are numba's
 
 
 def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession":
     """The process's Spark session: `[spark]` of the settings over this file's values. What a submit names itself wins over both.
 
-    On other machines than this one the program travels with the driver, and what the environment has of an object store's keys goes to the
-    executors with their work: no property of Spark's holds it.
+    On other machines than this one the program travels with the driver. So does, where anything lies in S3, what the environment has of its
+    keys: no property of Spark's holds it.
     """
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run in this very environment, or in one at the same path
+    # workers run in this very environment, or in one at the same path, unless the settings name another
+    os.environ.setdefault("PYSPARK_PYTHON", settings.spark.conf.get("spark.pyspark.python", sys.executable))
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit started this process, and has chosen the master already
     if submitted:
         SparkContext._ensure_initialized()  # without its JVM a SparkConf knows nothing of the submit
@@ -82,42 +87,39 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
     if not submitted:
         builder = builder.master(master)
         use_jvm_options(local=local)
-    ours = LOCAL_CONF if local else REMOTE_CONF | {"spark.archives": f"{_program()}#{PROGRAM}"}
-    conf = CONF | ours | (store.spark_conf(os.environ) if store.store_of(settings.lake.root) else {}) | settings.spark.conf
+    s3 = any(map(store.in_s3, addresses(settings)))
+    conf = CONF | (LOCAL_CONF if local else REMOTE_CONF) | (store.spark_conf(os.environ) if s3 else {}) | settings.spark.conf
     for key, value in conf.items():
         if not (chosen and chosen.contains(key)):
             builder = builder.config(key, value)
+    if not local:
+        others = (chosen and chosen.get(ARCHIVES, None)) or conf.get(ARCHIVES)
+        builder = builder.config(ARCHIVES, ",".join(filter(None, (others, f"{_program()}#{PROGRAM}"))))
     with kept():
         session = builder.getOrCreate()
     if not local:
-        _hand_over(session)
+        environment: dict[str, str] = session.sparkContext.environment  # of Python workers
+        environment |= {"PYTHONPATH": PROGRAM} | (store.worker_variables(os.environ) if s3 else {})
     return session
+
+
+def addresses(settings: Settings) -> list[str]:
+    """Where the lake and the feeds are."""
+    feeds = [*settings.sources.values(), *([settings.interactions] if settings.interactions else [])]
+    return [settings.lake.root, *(feed.path for feed in feeds)]
 
 
 def _program() -> Path:
     """An archive of this program, with what numba has compiled of it: executors would take a minute each. Removed as the process ends."""
     home = Path(__file__).resolve().parents[1]
-    folder = tempfile.mkdtemp(prefix="shelfmates-")
+    folder = Path(tempfile.mkdtemp(prefix="shelfmates-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    made = Path(folder) / "program.tar.gz"
-
-    def needed(file: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        return None if file.name.endswith(".pyc") else file  # times are kept, by which numba tells whether a file is what it has compiled
-
-    with tarfile.open(made, "w:gz", compresslevel=1) as archive:
-        for package in ("jobs", "expectations"):
-            archive.add(home / package, package, filter=needed)
-    return made
-
-
-def _hand_over(session: "SparkSession") -> None:
-    """Keys and program, for executors of other machines: their JVMs read Hadoop's configuration from each job, their Python workers get
-    these variables."""
-    context: Any = session.sparkContext
-    hadoop = context._jsc.hadoopConfiguration()
-    for name, value in store.as_hadoop_names(store.keys(os.environ)).items():
-        hadoop.set(name, value)
-    context.environment |= store.worker_variables(os.environ) | {"PYTHONPATH": PROGRAM}
+    with tarfile.open(folder / "program.tar.gz", "w:gz", compresslevel=1) as archive:
+        for file in sorted(file for package in ("jobs", "expectations") for file in (home / package).rglob("*")):
+            if file.suffix in TRAVELS:
+                with suppress(FileNotFoundError):  # numba's files of another driver come and go
+                    archive.add(file, file.relative_to(home))  # with its time, by which numba knows what it has compiled
+    return folder / "program.tar.gz"
 
 
 def gpu_of_task() -> str | None:

@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.address import delta_options, delta_table
+from jobs.address import delta_options, delta_table, shown
 from jobs.decisions import DECISIONS
 from jobs.errors import ContractError, SettingsError, ShelfmatesError, ToolchainError
 from jobs.settings import Settings
-from jobs.store import ENDPOINT, REGION, store_of
+from jobs.store import endpoint, in_s3, region, store_of
 from jobs.table import Table
 from jobs.tables import ITEM_VECTORS, PARTS, TABLES
 from jobs.views import VIEWS
@@ -72,8 +72,10 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
     (extension,) = Path(duckdb_extension_delta.__path__[0]).rglob("delta.duckdb_extension")
     connection.load_extension(str(extension))  # the installed file: nothing is downloaded
     root = settings.lake.root.rstrip("/")
-    if (store := store_of(root)) is not None and store.name == "s3":
+    if in_s3(root):
         _introduce_s3(connection)
+    elif store_of(root):
+        raise ToolchainError(f"{shown(root)} cannot be asked without Spark", "read its tables with Spark or delta-rs")
     present = [table for table in TABLES.values() if _is_there(root, table)]
     if not present:
         raise ToolchainError(
@@ -109,10 +111,10 @@ def _introduce_s3(connection: "DuckDBPyConnection") -> None:
             "nothing gives keys of S3: neither the environment, nor a profile, nor this machine's role", "set AWS_ACCESS_KEY_ID and others"
         )
     now = keys.get_frozen_credentials()
-    scheme, _, host = os.environ.get(ENDPOINT, "").rpartition("://")
-    told = {"KEY_ID": now.access_key, "SECRET": now.secret_key, "SESSION_TOKEN": now.token, "REGION": os.environ.get(REGION)}
+    scheme, _, host = endpoint(os.environ).rpartition("://")
+    told = {"KEY_ID": now.access_key, "SECRET": now.secret_key, "SESSION_TOKEN": now.token, "REGION": region(os.environ)}
     if host:
-        told |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path", "USE_SSL": str(scheme != "http").lower()}
+        told |= {"ENDPOINT": host, "URL_STYLE": "path", "USE_SSL": str(scheme != "http").lower()}
     listed = ", ".join(f"{name} '{_quoted(value)}'" for name, value in told.items() if value)
     connection.execute(f"CREATE SECRET lake (TYPE s3, {listed})")
 

@@ -48,9 +48,10 @@ STORES = {
 BUILT_IN = {"file", "hdfs", "viewfs", "webhdfs", "swebhdfs"}  # schemes of file systems that Spark's own hadoop-client has
 
 LOG_STORE = "shelfmates.S3LogStore"  # compiled at set-up from S3LogStore.scala
+LOG_STORE_CONF = "spark.delta.logStore.s3a.impl"  # Delta's property
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ENDPOINT, REGION = "AWS_ENDPOINT_URL", "AWS_REGION"
-_HADOOPS_NAMES = dict(zip(KEYS, ("fs.s3a.access.key", "fs.s3a.secret.key", "fs.s3a.session.token"), strict=True))
+WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"  # variable of a pod whose service account has a role
 
 
 def store_of(address: str) -> Store | None:
@@ -59,29 +60,44 @@ def store_of(address: str) -> Store | None:
     return next((store for store in STORES.values() if scheme in store.schemes), None)
 
 
+def in_s3(address: str) -> bool:
+    """Whether an address is one of S3, by any of its names."""
+    return address.startswith(("s3://", "s3a://", "s3n://"))
+
+
+def endpoint(environment: Mapping[str, str]) -> str:
+    """The address of a store of one's own; empty for Amazon's. The variable of S3 alone comes before that of all of Amazon's services."""
+    return (environment.get(f"{ENDPOINT}_S3") or environment.get(ENDPOINT) or "").rstrip("/")
+
+
+def region(environment: Mapping[str, str]) -> str | None:
+    return environment.get(REGION) or environment.get("AWS_DEFAULT_REGION")
+
+
 def spark_conf(environment: Mapping[str, str]) -> dict[str, str]:
     """Spark's properties for S3, without its keys."""
-    conf = {"spark.delta.logStore.s3a.impl": LOG_STORE}
-    if endpoint := environment.get(ENDPOINT):
+    conf = {LOG_STORE_CONF: LOG_STORE}
+    if address := endpoint(environment):
         conf |= {
-            "spark.hadoop.fs.s3a.endpoint": endpoint,
+            "spark.hadoop.fs.s3a.endpoint": address,
             "spark.hadoop.fs.s3a.path.style.access": "true",  # stores of one's own seldom have a host name for every bucket
         }
-    if region := environment.get(REGION) or environment.get("AWS_DEFAULT_REGION"):
-        conf["spark.hadoop.fs.s3a.endpoint.region"] = region
+    if place := region(environment):
+        conf["spark.hadoop.fs.s3a.endpoint.region"] = place
+    if environment.get(WEB_IDENTITY) and not keys(environment):  # Hadoop by itself looks no further than the machine's own role
+        conf["spark.hadoop.fs.s3a.aws.credentials.provider"] = (
+            "software.amazon.awssdk.auth.credentials.WebIdentityTokenFileCredentialsProvider"
+        )
     return conf
 
 
 def keys(environment: Mapping[str, str]) -> dict[str, str]:
-    """The keys that the environment has, by variable; empty where the platform gives them (a role of the machine, of a pod)."""
+    """The keys that the environment has, by variable; empty where the platform gives them (a role of the machine, of a pod). A driver's
+    JVM takes them for Hadoop's configuration by itself, and with that they come to its executors."""
     return {name: environment[name] for name in KEYS if environment.get(name)}
-
-
-def as_hadoop_names(keys: Mapping[str, str]) -> dict[str, str]:
-    """The same keys, as Hadoop's configuration has them."""
-    return {_HADOOPS_NAMES[name]: value for name, value in keys.items()}
 
 
 def worker_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """What Python workers on other machines have to know to read feeds that lie in S3."""
-    return keys(environment) | {name: environment[name] for name in (ENDPOINT, REGION) if environment.get(name)}
+    told = {f"{ENDPOINT}_S3": endpoint(environment), REGION: region(environment)}
+    return keys(environment) | {name: value for name, value in told.items() if value}

@@ -110,3 +110,10 @@ def test_a_setting_without_a_key_or_a_value_is_refused(said: str, capsys: pytest
     with pytest.raises(SystemExit):
         parser().parse_args(["audit", "--date", "2026-11-20", f"--set={said}"])
     assert f"{said!r} sets nothing; expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_keys_have_no_place_in_settings(tmp_path: Path) -> None:
+    conf = '[spark.conf]\n"spark.hadoop.fs.s3a.secret.key" = "dark"\n"spark.hadoop.fs.s3a.aws.credentials.provider" = "a.Class"\n'
+    with pytest.raises(SettingsError, match=r"'spark': spark\.hadoop\.fs\.s3a\.secret\.key: a key in settings is in command") as told:
+        read(tmp_path, GOOD + conf)
+    assert "dark" not in str(told.value)

@@ -22,6 +22,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 FIGURES_LINE = "shelfmates-figures "  # begins the program's last line, a JSON object with one object per stage
 HELD_LINE = "shelfmates-held "  # begins the line that lists what holds the night, as JSON
 STORE = "shelfmates_s3"  # the connection that has the address and the keys of the store in which the lake lies, where it lies in S3
+STORE_EXTRA = {"aws_session_token", "endpoint_url", "region_name"}
+STORE_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 SUBMITTER = "SHELFMATES_SUBMITTER"  # tells the driver whose end is its own, as in jobs/submitter.py
 MESSAGE_LINES = 40  # of the program's last words kept for the exception: a long traceback, or every fault of a settings file
 HELD = 4  # the program's exit code of a night that is held
@@ -118,14 +120,20 @@ class SubmitHook(SparkSubmitHook):
         except AirflowNotFoundException:
             return {}
         extra = store.extra_dejson
+        if unknown := extra.keys() - STORE_EXTRA:
+            raise AirflowFailException(
+                f"the connection {STORE!r} has {', '.join(sorted(unknown))} in its extra, which Spark would not heed\n"
+                f"  → leave it out: there may be {', '.join(sorted(STORE_EXTRA))}; without login and password the platform's role counts"
+            )
         found = {
             "AWS_ACCESS_KEY_ID": store.login,
             "AWS_SECRET_ACCESS_KEY": store.password,
             "AWS_SESSION_TOKEN": extra.get("aws_session_token"),
-            "AWS_ENDPOINT_URL": extra.get("endpoint_url"),
+            "AWS_ENDPOINT_URL_S3": extra.get("endpoint_url"),
             "AWS_REGION": extra.get("region_name"),
         }
-        return {variable: value for variable, value in found.items() if value}
+        # keys of a worker's own environment beside these would not fit them
+        return {variable: value or "" for variable, value in found.items() if value or (store.login and variable in STORE_KEYS)}
 
     @property
     def _cluster_mode(self) -> bool:

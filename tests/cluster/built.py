@@ -19,7 +19,7 @@ OURS = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}  # of the scheduler: a 
 
 def made_up() -> dict[str, str]:
     """What the cluster's `.env` would hold: secrets of this run alone, and sizes that fit on one machine."""
-    keys = {name: secrets.token_urlsafe(32) for name in SECRETS}
+    keys = {name: secrets.token_urlsafe(48) for name in SECRETS}
     return keys | {
         FERNET: base64.urlsafe_b64encode(os.urandom(32)).decode(),
         "WORKER_CORES": "1",

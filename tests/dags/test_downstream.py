@@ -108,9 +108,10 @@ def test_keys_are_in_the_environment_and_not_in_the_command(
         "SHELFMATES_USER_KEY": "a key of the tests alone",
         "AWS_ACCESS_KEY_ID": "an-id",
         "AWS_SECRET_ACCESS_KEY": "a secret",
-        "AWS_ENDPOINT_URL": "http://s3:7070",
+        "AWS_SESSION_TOKEN": "",  # one of the worker's own would not fit
+        "AWS_ENDPOINT_URL_S3": "http://s3:7070",
         "AWS_REGION": "eu",
     }
-    assert not [secret for secret in secrets.values() if secret in command]
+    assert not [secret for secret in filter(None, secrets.values()) if secret in command]
     there = {name: (hook._env or {}).get(name) for name in secrets}
     assert there == (dict.fromkeys(secrets) if "deploy-mode" in extra else secrets)  # there the machine has them

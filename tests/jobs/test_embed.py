@@ -138,22 +138,33 @@ def test_vectors_do_not_depend_on_how_many_work_nor_on_the_order_of_rows(lake: L
     found = []
     for order, at_first in ((texts, 1), (texts[::-1], 5)):
         frame = lake.spark.createDataFrame(order, "content_hash string, text string").repartition(at_first)
-        rows = embed.encoded(frame.repartition(3, "content_hash"), folder, encoder.model_id(folder), None, 0, log_of(lake)).collect()
+        rows = embed.encoded(embed.part_of(frame, 0, 1, 3), folder, encoder.model_id(folder), None, 0, log_of(lake)).collect()
         found.append({row["content_hash"]: bytes(row["vector"]) for row in rows})
     assert len(found[0]) == 300
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(("texts", "lots"), [(1, 1), (1000, 1), (1001, 2), (60_000, 60)])
-def test_a_task_has_so_many_texts_whatever_works_on_them(texts: int, lots: int) -> None:
-    assert embed.in_lots(texts, embed.TEXTS_A_TASK) == lots
-
-
-def test_every_text_is_in_one_part(spark: "SparkSession") -> None:
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_a_task_has_the_same_texts_however_many_there_are_at_once(spark: "SparkSession", parts: int) -> None:
     texts = spark.createDataFrame([(str(n), f"text {n}") for n in range(300)], "content_hash string, text string")
-    parts = [{row["content_hash"] for row in embed.part_of(texts, part, 3).collect()} for part in range(3)]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 300
-    assert min(map(len, parts)) > 60
+
+    def of_tasks(parts: int) -> list[list[str]]:
+        found = []
+        for part in range(parts):
+            frame = embed.part_of(texts, part, parts, 7)
+            found += [sorted(row["content_hash"] for row in rows) for rows in frame.rdd.glom().collect()]
+        return sorted(found)
+
+    tasks = of_tasks(parts)
+    assert len(tasks) == 7
+    assert sorted(text for task in tasks for text in task) == sorted(map(str, range(300)))
+    assert min(map(len, tasks)) > 20
+    assert tasks == of_tasks(1)
+
+
+@pytest.mark.parametrize(("texts", "lots"), [(1, 1), (1000, 1), (1001, 2), (60_000, 60)])
+def test_lots_are_small_enough(texts: int, lots: int) -> None:
+    assert embed.in_lots(texts, embed.TEXTS_A_TASK) == lots
 
 
 def test_vectors_are_zero_or_of_unit_length() -> None:

@@ -154,5 +154,14 @@ def test_an_object_store_that_fails(said: str, kind: type[Exception], found: str
     assert found in str(error)
 
 
-def test_another_failure_is_left_as_it_is() -> None:
-    assert trouble(ValueError("a bug")) is None
+@pytest.mark.parametrize(
+    "said",
+    [
+        "a bug",
+        "java.nio.file.AccessDeniedException: /data/lake/runs",  # of a disk
+        "java.sql.SQLException: UnknownHostException: shop-database",
+        "software.amazon.awssdk.core.exception.SdkClientException: Unable to load region",  # no second try helps
+    ],
+)
+def test_another_failure_is_left_as_it_is(said: str) -> None:
+    assert trouble(RuntimeError(said)) is None

@@ -1,8 +1,11 @@
 """What is told of an object store, and to whom: its address to Spark's properties, its keys to nobody but the executors."""
 
+import re
+
 import pytest
 
 from jobs import store
+from jobs.sections import SECRET
 
 ENVIRONMENT = {
     "AWS_ENDPOINT_URL": "http://store:7070",
@@ -43,11 +46,34 @@ def test_a_store_of_amazons_own_needs_no_address() -> None:
 
 
 def test_executors_are_given_keys_where_there_are_any() -> None:
-    keys = store.keys(ENVIRONMENT)
-    assert store.as_hadoop_names(keys) == {
-        "fs.s3a.access.key": "the-id",
-        "fs.s3a.secret.key": "the-secret",
-        "fs.s3a.session.token": "the-token",
+    assert store.worker_variables(ENVIRONMENT) == {
+        "AWS_ENDPOINT_URL_S3": "http://store:7070",
+        **{name: ENVIRONMENT[name] for name in ("AWS_REGION", *store.KEYS)},
     }
-    assert store.worker_variables(ENVIRONMENT) == {name: value for name, value in ENVIRONMENT.items() if name != "HOME"}
     assert store.keys({"AWS_ACCESS_KEY_ID": ""}) == store.worker_variables({}) == {}  # a role of the machine's gives them
+
+
+def test_a_variable_of_s3_alone_comes_first() -> None:
+    assert store.endpoint({"AWS_ENDPOINT_URL": "http://other:1", "AWS_ENDPOINT_URL_S3": "http://store:2/"}) == "http://store:2"
+
+
+def test_a_role_of_a_pod_is_named_to_hadoop_unless_there_are_keys() -> None:
+    role = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/secrets/token"}
+    assert store.spark_conf(role)["spark.hadoop.fs.s3a.aws.credentials.provider"].endswith(".WebIdentityTokenFileCredentialsProvider")
+    assert "spark.hadoop.fs.s3a.aws.credentials.provider" not in store.spark_conf(ENVIRONMENT | role)
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"),
+    [
+        ("spark.hadoop.fs.s3a.access.key", True),
+        ("AWS_SECRET_ACCESS_KEY", True),
+        ("AWS_ACCESS_KEY_ID", True),
+        ("fs.azure.account.key.shop.dfs.core.windows.net", True),
+        ("fs.gs.auth.service.account.private.key", True),
+        ("spark.sql.shuffle.partitions", False),
+        ("fs.s3a.endpoint", False),
+    ],
+)
+def test_which_properties_are_hidden(name: str, hidden: bool) -> None:
+    assert bool(re.search(SECRET, name)) == hidden
