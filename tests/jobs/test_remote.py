@@ -100,12 +100,13 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_a_submitted_driver_knows_its_master_and_brings_the_program_and_keys(master: str, tmp_path: Path) -> None:
     settings = tmp_path / "shelfmates.toml"
-    settings.write_text(MINIMAL + '[spark]\nmaster = "local[1]"\n[spark.conf]\n"spark.executor.memory" = "1g"\n', encoding="utf-8")
+    feeds = MINIMAL.replace('"feeds/', '"s3://bucket/feeds/')  # without anything in S3 no keys travel
+    settings.write_text(feeds + '[spark]\nmaster = "local[1]"\n[spark.conf]\n"spark.executor.memory" = "1g"\n', encoding="utf-8")
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", master, "--conf", f"spark.pyspark.python={sys.executable}"]
     environment = os.environ | KEYS | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_HOSTNAME": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     ran = subprocess.run([*command, __file__, str(settings)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT)
-    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("told ")] or [ran.stderr[-3000:]]
-    told = json.loads(line.removeprefix("told "))
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    (told,) = (json.loads(line.removeprefix("told ")) for line in ran.stdout.splitlines() if line.startswith("told "))
     assert told["master"] == master
     assert f"/{PROGRAM}/jobs/kernel.py" in told["executor"]["file"]
     assert told["executor"]["time"] == Path(jobs.kernel.__file__).stat().st_mtime  # by which numba knows what it has compiled

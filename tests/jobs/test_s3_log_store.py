@@ -11,7 +11,7 @@ from jobs.errors import ToolchainError
 from jobs.lake import Lake
 from jobs.lake_root import open_lake
 from jobs.settings import Settings
-from jobs.store import LOG_STORE, STORES
+from jobs.store import LOG_STORE, LOG_STORE_CONF, STORES
 from jobs.toolchain import missing_of
 from tests.conftest import MINIMAL
 from tests.small_store import LOST, Store, serving
@@ -112,12 +112,19 @@ def test_a_lake_in_a_store_that_does_not_heed_conditions_is_refused(
         hadoop.set(name, value)
     try:
         settings = settings_of(MINIMAL + '[lake]\nroot = "s3a://bucket/lake"\n')
+        with pytest.raises(ToolchainError, match=r"spark\.delta\.logStore\.s3a\.impl is None, .* one's commit may be lost\n  → leave"):
+            open_lake(lake.spark, settings)
+        lake.spark.conf.set(LOG_STORE_CONF, LOG_STORE)
         assert open_lake(lake.spark, settings).root == "s3a://bucket/lake"
-        store.heeds = False
+        store.answers = [501]
+        with pytest.raises(ToolchainError, match="does not heed"):
+            open_lake(lake.spark, settings)
+        store.heeds, store.answers = False, []
         with pytest.raises(ToolchainError, match=r"does not heed `If-None-Match: \*`: of two .*\n  → take a store that does, or set"):
             open_lake(lake.spark, settings)
         assert open_lake(lake.spark, settings_of(MINIMAL + '[lake]\nroot = "s3a://bucket/lake"\nsingle_writer = true\n'))
         assert not [key for key in store.objects if "_conditional" in key]  # what was tried with is removed
     finally:
+        lake.spark.conf.unset(LOG_STORE_CONF)
         for name in (*CONF, "fs.s3a.endpoint"):
             hadoop.unset(name)
