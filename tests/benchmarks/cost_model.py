@@ -1,15 +1,19 @@
 """What a night costs, as a function of its products: fitted to measured nights, stage by stage.
 
-A stage works for some seconds of cores, which more machines share, and for some in which no task is at work: the driver plans, commits, or
-makes a cover. Each is taken to be a constant and a part for each product, neither below 0, fitted by least squares of relative errors.
-Cells have a bounded size, so a product costs as much to search among a million as among a hundred million, but for the driver's part: it
-compares a sample with every leader, in as many rounds as it takes to halve the largest cells.
+A stage works for some seconds of cores, which more machines share, and for some in which no task is at work: the driver plans and commits.
+Each is taken to be a constant and a part for each product, neither below 0, fitted by least squares of relative errors. Two things grow
+otherwise, by a power of a size: the search, with the rows of a cell (cells have a bounded size, so with the products it grows like the
+rest); and the cover of a large block, which the driver makes alone, with its cells.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from jobs.cells import FILLED
+
+OVERLAP = 2.0  # cells that a product is in: of real and of generated names 2 to 3 were enough
 
 Points = dict[int, float]  # by products
 
@@ -46,6 +50,24 @@ def _least(terms: npt.NDArray[np.float64], values: npt.NDArray[np.float64], weig
 
 
 @dataclass(frozen=True)
+class Power:
+    """at_one · size ^ exponent"""
+
+    at_one: float
+    exponent: float
+
+    def __call__(self, size: float) -> float:
+        return self.at_one * size**self.exponent
+
+
+def power(points: Points) -> Power:
+    """The power of least squares of logarithms."""
+    sizes, values = np.log(sorted(points)), np.log([points[size] for size in sorted(points)])
+    exponent, constant = np.polyfit(sizes, values, 1)
+    return Power(float(np.exp(constant)), float(exponent))
+
+
+@dataclass(frozen=True)
 class Measured:
     """One stage of one night: seconds of its tasks, of all cores together; seconds in which none was at work; bytes shuffled."""
 
@@ -56,25 +78,46 @@ class Measured:
 
 @dataclass(frozen=True)
 class Model:
-    """By stage; `stored` bytes of one night by table."""
+    """By stage, of nights whose cells have `cell_rows`; `stored` bytes of one night by table; `search` core seconds by the rows of a cell;
+    `cover` seconds by its cells."""
 
+    cell_rows: int
     tasks: dict[str, Line]
     alone: dict[str, Line]
     shuffled: dict[str, Line]
     stored: dict[str, Line]
+    search: Power
+    cover: Power
 
-    def seconds(self, products: float, cores: int) -> dict[str, float]:
+    def core_seconds(self, products: float, cell_rows: int) -> dict[str, float]:
+        """Of the tasks of each stage."""
+        found = {stage: line(products) for stage, line in self.tasks.items()}
+        return found | {"neighbours": found["neighbours"] * self.search(cell_rows) / self.search(self.cell_rows)}
+
+    def alone_seconds(self, products: float, cell_rows: int) -> dict[str, float]:
+        """Of each stage, in which no task is at work."""
+        cells = products * OVERLAP / (cell_rows * FILLED)
+        found = {stage: line(products) for stage, line in self.alone.items()}
+        return found | {"neighbours": found["neighbours"] + (self.cover(cells) if products > cell_rows else 0.0)}
+
+    def seconds(self, products: float, cell_rows: int, cores: int) -> dict[str, float]:
         """Of each stage, on so many cores that are all at work."""
-        return {stage: self.tasks[stage](products) / cores + self.alone[stage](products) for stage in self.tasks}
+        alone = self.alone_seconds(products, cell_rows)
+        return {stage: seconds / cores + alone[stage] for stage, seconds in self.core_seconds(products, cell_rows).items()}
 
-    def cores_for(self, products: float, within: float) -> int:
-        """The fewest cores of a night within so many seconds; 0 where what the driver does alone takes longer."""
-        left = within - sum(line(products) for line in self.alone.values())
-        return int(np.ceil(sum(line(products) for line in self.tasks.values()) / left)) if left > 0 else 0
+    def cores_for(self, products: float, cell_rows: int, within: float) -> int:
+        """The fewest cores of a night within so many seconds. Raises ValueError where what the driver does alone takes longer."""
+        left = within - sum(self.alone_seconds(products, cell_rows).values())
+        if left <= 0:
+            raise ValueError(f"{products:,} products: the driver alone takes {(within - left) / 3600:.1f} hours")
+        return int(np.ceil(sum(self.core_seconds(products, cell_rows).values()) / left))
 
 
-def model_of(nights: dict[int, dict[str, Measured]], stored: dict[int, dict[str, float]]) -> Model:
-    """Of measured nights by products, each by stage, and of the bytes that they store by table."""
+def model_of(
+    cell_rows: int, nights: dict[int, dict[str, Measured]], stored: dict[int, dict[str, float]], search: Points, cover: Points
+) -> Model:
+    """Of measured nights by products, each by stage; of the bytes that they store by table; of core seconds of `neighbours` by the rows of
+    a cell; and of seconds of a cover by its cells."""
     stages = list(next(iter(nights.values())))
     tables = sorted(set.intersection(*(set(of) for of in stored.values())))
 
@@ -82,4 +125,4 @@ def model_of(nights: dict[int, dict[str, Measured]], stored: dict[int, dict[str,
         return {stage: fitted({products: getattr(night[stage], figure) for products, night in nights.items()}) for stage in stages}
 
     sizes = {table: fitted({products: of_night[table] for products, of_night in stored.items()}) for table in tables}
-    return Model(of("tasks"), of("alone"), of("shuffled"), sizes)
+    return Model(cell_rows, of("tasks"), of("alone"), of("shuffled"), sizes, power(search), power(cover))

@@ -1,13 +1,14 @@
-"""What a night of a million products takes, and one of a billion: a model fitted to three measured nights, tried on a fourth.
+"""What a night of a million products takes, and one of a billion: a model fitted to measured nights, tried on one that it has not seen.
 
-    make bench-sizing                     nights of 10,000, 20,000 and 40,000 generated products; the fourth has 80,000
+    make bench-sizing
 
-Each night is the first of its lake, by the command line's own program on two cores of this machine, after one that is not counted. A cell
-has 5,000 rows, so that these nights too are searched in overlapping cells, as large ones are. What tasks do, and what they shuffle, is
-taken from Spark's event log; what the driver does alone is the rest of a stage's time.
+First nights of 10,000, 20,000 and 40,000 generated products, in cells of 5,000 rows, so that they too are searched in overlapping cells as
+large ones are; that of 40,000 in cells of 10,000 and 20,000 rows as well; covers of 100, 300 and 900 cells; and, not fitted, a night of
+80,000 products in cells of 20,000 rows. Each by the command line's own program on two cores of this machine, after one that is not counted.
+What tasks do, and what they shuffle, is taken from Spark's event log; what the driver does alone is the rest of a stage's time.
 
-Prints what was measured beside what the model says of it, its error on the fourth night, and a table of sizes; writes
-build/bench/sizing.json. Sizes beyond the fourth night are extrapolated.
+Prints what was measured beside what the model says, its error on the last night, and a table of sizes; writes build/bench/sizing.json.
+Sizes are extrapolated far beyond the nights, which knew no network: of large clusters take half as much again.
 """
 
 import argparse
@@ -16,10 +17,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from jobs import cells
 from jobs import settings as settings_file
 from jobs.address import delta_table
 from jobs.generate import generate
@@ -31,16 +37,18 @@ from tests.cluster.events import Task, applications
 
 NIGHT = date(2026, 1, 1)
 CORES = 2
-CELL_ROWS = 5_000
-FITTED, HELD_OUT = (10_000, 20_000, 40_000), 80_000
-SIZES = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+FITTED, CELL_ROWS = (10_000, 20_000, 40_000), 5_000
+OF_CELLS, CELLS = 40_000, (5_000, 10_000, 20_000)
+HELD_OUT, HELD_OUT_CELL_ROWS = 80_000, 20_000
+COVERS, SAMPLE, DIMENSIONS = (100, 300, 900), 20_000, 1_000  # cells; vectors of which they are made, as a signature has dimensions
+SIZES = {1_000_000: 200_000, 10_000_000: 200_000, 100_000_000: 500_000, 1_000_000_000: 1_000_000}  # products, and the rows of a cell
 WITHIN = 4 * 3600.0  # seconds of a night
 CORES_OF_EXECUTOR = 8
-GB_OF_EXECUTOR = 32  # 8 tasks of a cell each: 200,000 rows of 12 kB
+BYTES_OF_ROW, GB_OF_JVM = 12_000, 1.0  # of a cell, of each task; of the JVM and Python itself, for each core
 TEXTS_OF_GPU = 26_000  # a second: names, on an H200 (`make bench-gpu`)
 
 
-def measured(folder: Path, products: int) -> tuple[dict[str, Measured], dict[str, float]]:
+def measured(folder: Path, products: int, cell_rows: int) -> tuple[dict[str, Measured], dict[str, float]]:
     """The stages of a first night of so many products, and the bytes of what it has stored, by table."""
     generate(folder, products, 1, NIGHT)
     events = folder / "lake" / "spark-events"  # where `applications` looks
@@ -49,7 +57,7 @@ def measured(folder: Path, products: int) -> tuple[dict[str, Measured], dict[str
     of_night = {
         "SHELFMATES__SPARK__MASTER": f"local[{CORES}]",
         "SHELFMATES__SPARK__CONF": conf,
-        "SHELFMATES__NEIGHBOURS__CELL_ROWS": str(CELL_ROWS),
+        "SHELFMATES__NEIGHBOURS__CELL_ROWS": str(cell_rows),
     }
     command = [sys.executable, "-m", "jobs", "run", "--date", str(NIGHT), "--settings", str(folder / "shelfmates.toml")]
     subprocess.run(command, env=os.environ | of_night, check=True, stdout=subprocess.DEVNULL)
@@ -74,24 +82,37 @@ def _stored(table: Path) -> float:
     return float(sum(file.stat().st_size for file in table.rglob("*.parquet")))
 
 
-def beside(model: Model, products: int, night: dict[str, Measured], stored: dict[str, float]) -> str:
+def cover_seconds(count: int) -> float:
+    """Of a cover of so many cells, of clustered vectors."""
+    random = np.random.default_rng(count)
+    centres = random.normal(size=(2_000, DIMENSIONS))
+    sample = (centres[random.integers(len(centres), size=SAMPLE)] + random.normal(size=(SAMPLE, DIMENSIONS))).astype(np.float32)
+    sample /= np.linalg.norm(sample, axis=1, keepdims=True)
+    rows, none = int(count * cells.FILLED * 200_000), np.empty((0, 1, DIMENSIONS), np.float32)
+    began = time.perf_counter()
+    cells.cover(sample, rows, 200_000, none[:, 0], none, 0.95, (0.0, 0.0), 0)
+    return time.perf_counter() - began
+
+
+def beside(model: Model, products: int, cell_rows: int, night: dict[str, Measured], stored: dict[str, float]) -> str:
     """A line a stage: what was measured on CORES cores, and what the model says."""
-    said = model.seconds(products, CORES)
-    lines = [f"{products:,} products{'':8}{'measured s':>12}{'model s':>10}{'measured MB':>13}{'model MB':>10}  shuffled"]
+    said = model.seconds(products, cell_rows, CORES)
+    head = f"{products:,} products, cells of {cell_rows:,}"
+    lines = [f"{head:36}{'measured s':>12}{'model s':>10}{'measured MB':>13}{'model MB':>10}  shuffled"]
     for stage, figures in night.items():
-        seconds = figures.tasks / CORES + figures.alone
-        lines.append(
-            f"  {stage:20}{seconds:12.1f}{said[stage]:10.1f}{figures.shuffled / 1e6:13.1f}{model.shuffled[stage](products) / 1e6:10.1f}"
-        )
-    for name, (found, expected) in totals(model, products, night, stored).items():
-        lines.append(f"  {name:20}{found:12,.1f}{expected:10,.1f}   error {100 * (expected / found - 1):+.0f} %")
+        shuffled = f"{figures.shuffled / 1e6:13.1f}{model.shuffled[stage](products) / 1e6:10.1f}"
+        lines.append(f"  {stage:34}{figures.tasks / CORES + figures.alone:12.1f}{said[stage]:10.1f}{shuffled}")
+    for name, (found, expected) in totals(model, products, cell_rows, night, stored).items():
+        lines.append(f"  {name:34}{found:12,.1f}{expected:10,.1f}   error {100 * (expected / found - 1):+.0f} %")
     return "\n".join(lines)
 
 
-def totals(model: Model, products: int, night: dict[str, Measured], stored: dict[str, float]) -> dict[str, tuple[float, float]]:
+def totals(
+    model: Model, products: int, cell_rows: int, night: dict[str, Measured], stored: dict[str, float]
+) -> dict[str, tuple[float, float]]:
     """What was measured of the whole night, and what the model says."""
     return {
-        "seconds": (sum(f.tasks / CORES + f.alone for f in night.values()), sum(model.seconds(products, CORES).values())),
+        "seconds": (sum(f.tasks / CORES + f.alone for f in night.values()), sum(model.seconds(products, cell_rows, CORES).values())),
         "shuffled MB": (sum(f.shuffled for f in night.values()) / 1e6, sum(of(products) for of in model.shuffled.values()) / 1e6),
         "stored MB": (sum(stored[name] for name in model.stored) / 1e6, sum(of(products) for of in model.stored.values()) / 1e6),
     }
@@ -100,38 +121,45 @@ def totals(model: Model, products: int, night: dict[str, Measured], stored: dict
 def sizes(model: Model) -> str:
     """The table of docker/README.md."""
     lines = [
-        "| products | cores | executors | memory | embed, core hours | or GPU hours | the rest, core hours | shuffled | stored a night |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| products | rows of a cell | cores | executors | memory of each | embed, core hours | or GPU hours | the rest, core hours | "
+        "driver alone | shuffled | stored a night |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for products in SIZES:
-        cores = model.cores_for(products, WITHIN)
-        embed = model.tasks["embed"](products) / 3600
-        rest = sum(of(products) for stage, of in model.tasks.items() if stage != "embed") / 3600
+    for products, cell_rows in SIZES.items():
+        seconds = model.core_seconds(products, cell_rows)
+        embed, rest = seconds["embed"] / 3600, (sum(seconds.values()) - seconds["embed"]) / 3600
+        alone = sum(model.alone_seconds(products, cell_rows).values()) / 60
         shuffled, stored = (sum(of(products) for of in figures.values()) / 1e9 for figures in (model.shuffled, model.stored))
-        executors = -(-cores // CORES_OF_EXECUTOR)
+        memory = CORES_OF_EXECUTOR * (cell_rows * BYTES_OF_ROW / 1e9 + GB_OF_JVM)
+        cores = model.cores_for(products, cell_rows, WITHIN)
         lines.append(
-            f"| {products:,} | {cores} | {executors} | {executors * GB_OF_EXECUTOR:,} GB | {embed:,.1f} | "
-            f"{products / TEXTS_OF_GPU / 3600:,.2f} | {rest:,.1f} | {shuffled:,.0f} GB | {stored:,.1f} GB |"
+            f"| {products:,} | {cell_rows:,} | {cores:,} | {-(-cores // CORES_OF_EXECUTOR):,} | {memory:.0f} GB | {embed:,.1f} | "
+            f"{products / TEXTS_OF_GPU / 3600:,.2f} | {rest:,.1f} | {alone:,.0f} min | {shuffled:,.0f} GB | {stored:,.1f} GB |"
         )
     return "\n".join(lines)
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    nights: dict[int, dict[str, Measured]] = {}
-    stored: dict[int, dict[str, float]] = {}
+    covers = {count: cover_seconds(count) for count in COVERS}
+    print(f"covers: {', '.join(f'{count:,} cells {seconds:.1f} s' for count, seconds in covers.items())}", flush=True)
+    nights: dict[tuple[int, int], tuple[dict[str, Measured], dict[str, float]]] = {}
+    wanted = [*((products, CELL_ROWS) for products in FITTED), *((OF_CELLS, rows) for rows in CELLS), (HELD_OUT, HELD_OUT_CELL_ROWS)]
     with tempfile.TemporaryDirectory(prefix="shelfmates-bench-") as made:
-        measured(Path(made) / "warm-up", 2_000)
-        for products in (*FITTED, HELD_OUT):
-            nights[products], stored[products] = measured(Path(made) / str(products), products)
-            print(f"{products:,} products: {sum(f.tasks / CORES + f.alone for f in nights[products].values()):.1f} s", flush=True)
-    model = model_of({n: nights[n] for n in FITTED}, {n: stored[n] for n in FITTED})
-    for products in nights:
-        print(f"\n{beside(model, products, nights[products], stored[products])}{'  (not fitted)' if products == HELD_OUT else ''}")
+        measured(Path(made) / "warm-up", 2_000, CELL_ROWS)
+        for products, cell_rows in dict.fromkeys(wanted):
+            nights[products, cell_rows] = measured(Path(made) / f"{products}-{cell_rows}", products, cell_rows)
+            seconds = sum(f.tasks / CORES + f.alone for f in nights[products, cell_rows][0].values())
+            print(f"{products:,} products in cells of {cell_rows:,} rows: {seconds:.1f} s", flush=True)
+    fitted = {products: nights[products, CELL_ROWS] for products in FITTED}
+    search = {rows: nights[OF_CELLS, rows][0]["neighbours"].tasks for rows in CELLS}
+    by_products = {n: night for n, (night, _) in fitted.items()}, {n: stored for n, (_, stored) in fitted.items()}
+    model = model_of(CELL_ROWS, *by_products, search, covers)
+    for (products, cell_rows), (night, stored) in nights.items():
+        print(f"\n{beside(model, products, cell_rows, night, stored)}{'  (not fitted)' if products == HELD_OUT else ''}")
     print(f"\na night within {WITHIN / 3600:.0f} hours, by cores like this machine's:\n\n{sizes(model)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    told = {figure: {stage: vars(line) for stage, line in getattr(model, figure).items()} for figure in vars(model)}
-    (FOLDER / "sizing.json").write_text(json.dumps({"cores": CORES, "cell_rows": CELL_ROWS, "model": told}, indent=1), encoding="utf-8")
+    (FOLDER / "sizing.json").write_text(json.dumps(asdict(model), indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""That the model of what nights cost finds what made up points were made of."""
+
+import pytest
+
+from tests.benchmarks.cost_model import FILLED, OVERLAP, Line, Measured, Model, fitted, model_of, power
+
+
+@pytest.mark.parametrize(("constant", "each"), [(3.0, 0.002), (0.0, 0.01), (5.0, 0.0)])
+def test_a_line_is_found(constant: float, each: float) -> None:
+    found = fitted({size: constant + each * size for size in (1000, 2000, 5000)})
+    assert found.constant == pytest.approx(constant, abs=1e-6)
+    assert found.each == pytest.approx(each, abs=1e-9)
+
+
+def test_nothing_costs_less_than_nothing() -> None:
+    found = fitted({1000: 1.0, 2000: 3.0, 4000: 7.0})  # of least squares -1 + .002 a product
+    assert found.constant == 0
+    assert found.each > 0
+
+
+def test_a_power_is_found() -> None:
+    found = power({size: 0.5 * size**1.3 for size in (100, 300, 900)})
+    assert (found.at_one, found.exponent) == (pytest.approx(0.5), pytest.approx(1.3))
+
+
+@pytest.fixture
+def model() -> Model:
+    """1 core second a product to embed; to search 2, of cells of 1,000 rows, growing with their root; the driver 10 s, and 1 s a cell."""
+    nights = {n: {"embed": Measured(n, 10.0, 0.0), "neighbours": Measured(2.0 * n, 0.0, 8.0 * n)} for n in (1000, 2000, 4000)}
+    return model_of(1000, nights, {n: {"neighbours": 100.0 * n} for n in nights}, {1000: 1.0, 4000: 2.0}, {10: 10.0, 100: 100.0})
+
+
+def test_larger_cells_cost_more_to_search_and_less_to_cover(model: Model) -> None:
+    seconds = model.core_seconds(8000, 4000)
+    assert seconds == {"embed": pytest.approx(8000), "neighbours": pytest.approx(32_000)}
+    alone = model.alone_seconds(8000, 4000)
+    assert alone == {"embed": pytest.approx(10.0), "neighbours": pytest.approx(8000 * OVERLAP / (4000 * FILLED))}
+    assert model.alone_seconds(4000, 4000)["neighbours"] == pytest.approx(0)  # one cell needs no cover
+    assert model.shuffled["neighbours"] == Line(pytest.approx(0), pytest.approx(8.0))
+    assert model.stored["neighbours"](10) == pytest.approx(1000.0)
+
+
+def test_cores_share_what_tasks_do_and_not_what_the_driver_does(model: Model) -> None:
+    assert model.cores_for(4000, 4000, 10.1 + 20_000 / 5) == 5
+    with pytest.raises(ValueError, match="the driver alone takes"):
+        model.cores_for(4000, 4000, 9.0)
