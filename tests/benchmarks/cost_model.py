@@ -6,12 +6,15 @@ otherwise, by a power of a size: the search, with the rows of a cell (cells have
 rest); and the cover of a large block, which the driver makes alone, with its cells.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from jobs.cells import FILLED
+from tests.cluster.events import Task
 
 OVERLAP = 2.0  # cells that a product is in: of real and of generated names 2 to 3 were enough
 
@@ -74,6 +77,21 @@ class Measured:
     tasks: float
     alone: float
     shuffled: float
+
+    def seconds(self, cores: int) -> float:
+        """On so many cores that are all at work."""
+        return self.tasks / cores + self.alone
+
+
+def measured(began: datetime, seconds: float, tasks: Iterable[Task]) -> Measured:
+    """A stage that began then and took so long, of the tasks of its night."""
+    first = began.timestamp()
+    mine = [task for task in tasks if first <= task.began.timestamp() < first + seconds]
+    busy, until = 0.0, first
+    for start, end in sorted((task.began.timestamp(), task.began.timestamp() + task.seconds) for task in mine):
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return Measured(sum(task.seconds for task in mine), max(0.0, seconds - busy), sum(task.shuffled for task in mine))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ import time
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,9 +30,9 @@ from jobs.address import delta_table
 from jobs.generate import generate
 from jobs.stages import STAGES
 from jobs.tables import TABLES
-from tests.benchmarks.cost_model import Measured, Model, model_of
+from tests.benchmarks.cost_model import Measured, Model, measured, model_of
 from tests.benchmarks.vectors import FOLDER
-from tests.cluster.events import Task, applications
+from tests.cluster.events import applications
 
 NIGHT = date(2026, 1, 1)
 CORES = 2
@@ -48,7 +47,7 @@ BYTES_OF_ROW, GB_OF_JVM = 12_000, 1.0  # of a cell, of each task; of the JVM and
 TEXTS_OF_GPU = 26_000  # a second: names, on an H200 (`make bench-gpu`)
 
 
-def measured(folder: Path, products: int, cell_rows: int) -> tuple[dict[str, Measured], dict[str, float]]:
+def night_of(folder: Path, products: int, cell_rows: int) -> tuple[dict[str, Measured], dict[str, float]]:
     """The stages of a first night of so many products, and the bytes of what it has stored, by table."""
     generate(folder, products, 1, NIGHT)
     events = folder / "lake" / "spark-events"  # where `applications` looks
@@ -64,18 +63,8 @@ def measured(folder: Path, products: int, cell_rows: int) -> tuple[dict[str, Mea
     lake = settings_file.load(folder / "shelfmates.toml", environment={}).lake.root
     (application,) = applications(Path(lake), datetime.min.replace(tzinfo=UTC))
     runs = {row["stage"]: row for row in delta_table(f"{lake}/runs").to_pyarrow_table().to_pylist()}
-    stages = {stage: _stage(runs[stage], application.tasks) for stage in STAGES}
+    stages = {stage: measured(runs[stage]["started_at"], runs[stage]["seconds"], application.tasks) for stage in STAGES}
     return stages, {name: _stored(Path(lake, name)) for name in TABLES if Path(lake, name).is_dir()}
-
-
-def _stage(run: dict[str, Any], tasks: list[Task]) -> Measured:
-    began, ended = run["started_at"].timestamp(), run["started_at"].timestamp() + run["seconds"]
-    mine = [task for task in tasks if began <= task.began.timestamp() < ended]
-    busy, until = 0.0, began
-    for start, end in sorted((task.began.timestamp(), task.began.timestamp() + task.seconds) for task in mine):
-        busy += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return Measured(sum(task.seconds for task in mine), max(0.0, run["seconds"] - busy), sum(task.shuffled for task in mine))
 
 
 def _stored(table: Path) -> float:
@@ -101,7 +90,7 @@ def beside(model: Model, products: int, cell_rows: int, night: dict[str, Measure
     lines = [f"{head:36}{'measured s':>12}{'model s':>10}{'measured MB':>13}{'model MB':>10}  shuffled"]
     for stage, figures in night.items():
         shuffled = f"{figures.shuffled / 1e6:13.1f}{model.shuffled[stage](products) / 1e6:10.1f}"
-        lines.append(f"  {stage:34}{figures.tasks / CORES + figures.alone:12.1f}{said[stage]:10.1f}{shuffled}")
+        lines.append(f"  {stage:34}{figures.seconds(CORES):12.1f}{said[stage]:10.1f}{shuffled}")
     for name, (found, expected) in totals(model, products, cell_rows, night, stored).items():
         lines.append(f"  {name:34}{found:12,.1f}{expected:10,.1f}   error {100 * (expected / found - 1):+.0f} %")
     return "\n".join(lines)
@@ -112,7 +101,7 @@ def totals(
 ) -> dict[str, tuple[float, float]]:
     """What was measured of the whole night, and what the model says."""
     return {
-        "seconds": (sum(f.tasks / CORES + f.alone for f in night.values()), sum(model.seconds(products, cell_rows, CORES).values())),
+        "seconds": (sum(f.seconds(CORES) for f in night.values()), sum(model.seconds(products, cell_rows, CORES).values())),
         "shuffled MB": (sum(f.shuffled for f in night.values()) / 1e6, sum(of(products) for of in model.shuffled.values()) / 1e6),
         "stored MB": (sum(stored[name] for name in model.stored) / 1e6, sum(of(products) for of in model.stored.values()) / 1e6),
     }
@@ -146,10 +135,10 @@ def main() -> None:
     nights: dict[tuple[int, int], tuple[dict[str, Measured], dict[str, float]]] = {}
     wanted = [*((products, CELL_ROWS) for products in FITTED), *((OF_CELLS, rows) for rows in CELLS), (HELD_OUT, HELD_OUT_CELL_ROWS)]
     with tempfile.TemporaryDirectory(prefix="shelfmates-bench-") as made:
-        measured(Path(made) / "warm-up", 2_000, CELL_ROWS)
+        night_of(Path(made) / "warm-up", 2_000, CELL_ROWS)
         for products, cell_rows in dict.fromkeys(wanted):
-            nights[products, cell_rows] = measured(Path(made) / f"{products}-{cell_rows}", products, cell_rows)
-            seconds = sum(f.tasks / CORES + f.alone for f in nights[products, cell_rows][0].values())
+            nights[products, cell_rows] = night_of(Path(made) / f"{products}-{cell_rows}", products, cell_rows)
+            seconds = sum(f.seconds(CORES) for f in nights[products, cell_rows][0].values())
             print(f"{products:,} products in cells of {cell_rows:,} rows: {seconds:.1f} s", flush=True)
     fitted = {products: nights[products, CELL_ROWS] for products in FITTED}
     search = {rows: nights[OF_CELLS, rows][0]["neighbours"].tasks for rows in CELLS}

@@ -1,8 +1,11 @@
 """That the model of what nights cost finds what made up points were made of."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from tests.benchmarks.cost_model import FILLED, OVERLAP, Line, Measured, Model, fitted, model_of, power
+from tests.benchmarks.cost_model import FILLED, OVERLAP, Line, Measured, Model, fitted, measured, model_of, power
+from tests.cluster.events import Task
 
 
 @pytest.mark.parametrize(("constant", "each"), [(3.0, 0.002), (0.0, 0.01), (5.0, 0.0)])
@@ -44,3 +47,14 @@ def test_cores_share_what_tasks_do_and_not_what_the_driver_does(model: Model) ->
     assert model.cores_for(4000, 4000, 10.1 + 20_000 / 5) == 5
     with pytest.raises(ValueError, match="the driver alone takes"):
         model.cores_for(4000, 4000, 9.0)
+
+
+def test_a_stage_is_what_its_tasks_took_and_what_the_driver_did_alone() -> None:
+    began = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    tasks = [  # of two cores: from 1 to 4 s, from 2 to 6 s, from 8 to 9 s, and one of the stage before
+        Task((0, 0), number, "worker", began + timedelta(seconds=after), seconds, "", 100)
+        for number, (after, seconds) in enumerate([(1.0, 3.0), (2.0, 4.0), (8.0, 1.0), (-1.0, 0.5)])
+    ]
+    found = measured(began, 10.0, tasks)
+    assert found == Measured(8.0, 4.0, 300)  # alone from 0 to 1, 6 to 8 and 9 to 10
+    assert found.seconds(2) == 8.0

@@ -1,7 +1,8 @@
 """A night by 1, 2 and 3 workers, each pinned to an equal slice of CPU: seconds by stage, what was shuffled, and how even the work was.
 
-The driver and the store have what the slices leave. Airflow stands still meanwhile. Blocks are cut into cells of 5,000 nodes, so that three
-workers have something to share: as a whole, 20,000 are one task.
+Beside the seconds stands what the model of sizes says (`tests/benchmarks/cost_model.py`) from what one worker's tasks took: they are
+shared, and what the driver does alone is not. The driver and the store have what the slices leave; Airflow stands still meanwhile. Blocks
+are cut into cells of 5,000 nodes, so that three workers have something to share: as a whole, 20,000 are one task.
 """
 
 import json
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from tests.benchmarks import cost_model
 from tests.cluster.catalogue import Catalogue
 from tests.cluster.cluster import AIRFLOW, WORKERS, Cluster, ClusterError
 from tests.cluster.events import Application, applications, skew
@@ -21,17 +23,17 @@ CELLS = {"SHELFMATES__NEIGHBOURS__CELL_ROWS": "5000"}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Of one stage of a night: `shuffled` in bytes, `skew` of its longest Spark stage."""
+class Stage:
+    """Of one night: what it cost, its seconds by the clock, and the skew of its longest Spark stage."""
 
+    cost: cost_model.Measured
     seconds: float
-    shuffled: int
     skew: float
 
 
 def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
     """The verdict. Raises ClusterError or NoSlicesError if anything is not as it should be."""
-    found: dict[int, dict[str, Measured]] = {}
+    found: dict[int, dict[str, Stage]] = {}
     try:
         with sliced(list(WORKERS), SLICE) as groups, ExitStack() as still:
             for host in AIRFLOW:
@@ -51,11 +53,11 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
             cluster.hosts[worker].cpu = None
             cluster.on(worker)
     print(table(found), flush=True)
-    one, most = (sum(stage.seconds for stage in found[number].values()) for number in (1, len(WORKERS)))
+    one, most = total(found[1]), total(found[len(WORKERS)])
     return f"{one:.0f} s with 1 worker, {most:.0f} s with {len(WORKERS)}, each of {SLICE} cores: {one / most:.2f} times as fast"
 
 
-def measured(cluster: Cluster, night: date, workers: int) -> dict[str, Measured]:
+def measured(cluster: Cluster, night: date, workers: int) -> dict[str, Stage]:
     """A night into a lake of its own, by stage."""
     began, lake = datetime.now(UTC), {"SHELFMATES__LAKE__ROOT": f"s3a://shelfmates/scaling-{workers}"}
     cluster.worked("driver-1", "shelfmates", "run", "--date", str(night), name=f"scaling-{workers}", further=lake | CELLS)
@@ -65,18 +67,32 @@ def measured(cluster: Cluster, night: date, workers: int) -> dict[str, Measured]
     return {row["stage"]: _of_stage(application, row) for row in rows if row["stage"] in STAGES}
 
 
-def _of_stage(application: Application, row: dict[str, str]) -> Measured:
+def _of_stage(application: Application, row: dict[str, str]) -> Stage:
     start, seconds = datetime.fromisoformat(row["started_at"]), float(row["seconds"])
     start = start.replace(tzinfo=start.tzinfo or UTC)
     tasks = [task for task in application.tasks if start <= task.began <= start + timedelta(seconds=seconds)]
-    return Measured(seconds, sum(task.shuffled for task in tasks), skew(tasks))
+    return Stage(cost_model.measured(start, seconds, tasks), seconds, skew(tasks))
 
 
-def table(found: dict[int, dict[str, Measured]]) -> str:
-    """A line a stage, three columns a number of workers."""
-    lines = [f"{'':12}" + "".join(f"{f'{number} worker' + 's' * (number > 1):>28}" for number in found)]
-    lines.append(f"{'stage':12}" + f"{'s':>9}{'MB':>10}{'skew':>9}" * len(found))
-    for stage in STAGES:
-        of_stage = [measures[stage] for measures in found.values()]
-        lines.append(f"{stage:12}" + "".join(f"{m.seconds:>9.1f}{m.shuffled / 1e6:>10.1f}{m.skew:>9.2f}" for m in of_stage))
-    return "\n".join(lines)
+def table(found: dict[int, dict[str, Stage]]) -> str:
+    """A line a stage, four columns a number of workers; the last line is the whole night."""
+    width = 4 * 9
+    lines = [f"{'':12}" + "".join(f"{f'{number} worker' + 's' * (number > 1):>{width}}" for number in found)]
+    lines.append(f"{'stage':12}" + f"{'s':>9}{'model s':>9}{'MB':>9}{'skew':>9}" * len(found))
+    for name in STAGES:
+        one = found[1][name].cost
+        lines.append(f"{name:12}" + "".join(columns(of[name], one.seconds(number)) for number, of in found.items()))
+    line = f"{'night':12}"
+    for number, of in found.items():
+        says = sum(stage.cost.seconds(number) for stage in found[1].values())
+        line += f"{total(of):>9.1f}{says:>9.1f}{f'model {100 * (says / total(of) - 1):+.0f} %':>18}"
+    return "\n".join([*lines, line])
+
+
+def columns(stage: Stage, says: float) -> str:
+    return f"{stage.seconds:>9.1f}{says:>9.1f}{stage.cost.shuffled / 1e6:>9.1f}{stage.skew:>9.2f}"
+
+
+def total(night: dict[str, Stage]) -> float:
+    """Seconds of all stages."""
+    return sum(stage.seconds for stage in night.values())
