@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -30,7 +31,8 @@ class ClusterError(Exception):
 
 @dataclass
 class Cluster:
-    """`values` are those of its `.env`. `wanted`: hosts whose service is to run, and is started again where it ends."""
+    """`values` are those of its `.env`. `wanted`: hosts whose service is to run, and is started again where it ends. `command_lines`: of
+    every process of this machine that has been seen since it came up."""
 
     folder: Path
     values: Mapping[str, str]
@@ -39,6 +41,7 @@ class Cluster:
     hosts: dict[str, Host] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     restarts: list[str] = field(default_factory=list)
+    command_lines: set[bytes] = field(default_factory=set)
     _mains: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _healthy: set[str] = field(default_factory=set)
     _turn: threading.RLock = field(default_factory=threading.RLock)
@@ -197,6 +200,9 @@ class Cluster:
 
     def _watch(self) -> None:
         while not self._over.wait(EVERY):
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):  # it has just ended
+                    self.command_lines.add(process.read_bytes().replace(b"\0", b" "))
             with self._turn:
                 for host in [name for name in self.wanted if self._mains[name].poll() is not None]:
                     self.restarts.append(host)

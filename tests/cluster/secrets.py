@@ -1,9 +1,10 @@
 """Whether any credential of the cluster can be read where it has no business: logs, event logs, tables, Spark's pages, command lines.
 
-A small night goes through the DAG. While it is at work, Spark's pages (the driver's environment, the master's, the workers') and the
-command lines of all processes of this machine are read over and over; afterwards every file that any host has written, what is compressed
-and Parquet's values too. Each credential is looked for as it is, in base64, in base64 with its key as HTTP has it, and as it stands in an
-address. That the search finds what is there is tried first: files of each kind are planted that hold all of them.
+A small night goes through the DAG. While it is at work, Spark's pages (the driver's environment, the master's, the workers') are read over
+and over; afterwards every file that any host has written, what is compressed and Parquet's values too. The command lines of all processes
+of this machine have been read since the cluster began to come up. Each credential is looked for as it is, in base64, in base64 with its key
+as HTTP has it, and as it stands in an address. That the search finds what is there is tried first: files of each kind are planted that hold
+all of them.
 """
 
 import base64
@@ -49,6 +50,8 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
         over.set()
         looking.join()
     seen["task instances"] = json.dumps(airflow.tasks(DAG_ID)).encode()
+    commands = enumerate(sorted(cluster.command_lines.copy()), 1)
+    seen |= {f"command line {number}, {line[:60].decode(errors='replace')}": line for number, line in commands}
     everything = b"\n".join([name.encode() + told for name, told in seen.items()])
     if unseen := [text for text in MUST_BE_SEEN if text.encode() not in everything]:
         raise ClusterError(f"{', '.join(unseen)} was in no page and no command line: nothing was looked at")
@@ -108,17 +111,13 @@ def tried(folder: Path, sought: Needles) -> None:
 
 
 def look(cluster: Cluster, seen: dict[str, bytes], over: Event) -> None:
-    """Reads pages and command lines until it is over; of each place whatever it has told."""
+    """Reads pages until it is over; of each place whatever it has told."""
 
     def kept(place: str, told: bytes) -> None:
         if told not in seen.get(place, b""):
             seen[place] = seen.get(place, b"") + told
 
     while not over.wait(EVERY):
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):
-                command = process.read_bytes().replace(b"\0", b" ")
-                kept(f"the command line of {command[:60].decode(errors='replace')}", command)
         for place, url in pages(cluster):
             with suppress(OSError):
                 kept(place, read(cluster, url))
