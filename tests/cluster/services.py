@@ -16,7 +16,7 @@ from tests.cluster.hosts import SYSTEM_PATH, Mount
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker" / "compose.yaml"
 # $$, ${NAME}, ${NAME:-default}, ${NAME:?what is said without it}
-_VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:?[-?])([^{}]*))?\})")
+VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:?[-?])([^{}]*))?\})")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -73,7 +73,7 @@ def filled(told: Any, values: Mapping[str, str]) -> Any:
         return {key: filled(value, values) for key, value in told.items()}
     if isinstance(told, list):
         return [filled(value, values) for value in told]
-    return _VARIABLE.sub(lambda found: _value(found, values), told) if isinstance(told, str) else told
+    return VARIABLE.sub(lambda found: _value(found, values), told) if isinstance(told, str) else told
 
 
 def _value(found: re.Match[str], values: Mapping[str, str]) -> str:

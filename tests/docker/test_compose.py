@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from jobs.settings import load
+from tests.cluster.services import VARIABLE, filled
 
 DOCKER = Path(__file__).parents[2] / "docker"
 FILES = sorted(DOCKER.glob("compose*.yaml"))
 EXAMPLE = (DOCKER / ".env.example").read_text(encoding="utf-8")
-VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
 ONE_SHOT, ENDED = {"restart": "no"}, "service_completed_successfully"
 
 
@@ -24,7 +24,8 @@ def parsed(file: Path) -> dict[str, Any]:
 def variables() -> set[tuple[str, str, str]]:
     """Name, what follows if it is not set (-, ? or nothing), and the default or the complaint, of all that is no comment."""
     lines = [line for file in FILES for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
-    return {found.groups(default="") for line in lines for found in VARIABLE.finditer(line)}  # type: ignore[misc]
+    found = [match.groups(default="") for line in lines for match in VARIABLE.finditer(line)]
+    return {(name, kind.removeprefix(":"), other) for _, name, kind, other in found if name}
 
 
 COMPOSE = parsed(DOCKER / "compose.yaml")["services"]
@@ -102,6 +103,5 @@ def test_settings_are_those_of_a_generated_catalogue(monkeypatch: pytest.MonkeyP
 
 def test_settings_lie_in_the_bucket_of_compose() -> None:
     environment = COMPOSE["scheduler"]["environment"]
-    root = VARIABLE.sub(lambda found: found[3], environment["SHELFMATES__LAKE__ROOT"])
-    assert load(DOCKER / "shelfmates.toml", environment={}).lake.root == root
+    assert load(DOCKER / "shelfmates.toml", environment={}).lake.root == filled(environment["SHELFMATES__LAKE__ROOT"], {})
     assert environment["SHELFMATES_SETTINGS"] == "/opt/shelfmates/docker/shelfmates.toml"
