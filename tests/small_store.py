@@ -1,16 +1,21 @@
-"""As much of an S3 server as a Delta log takes, on 127.0.0.1, which fails as stores do. Whoever asks is let in."""
+"""As much of an S3 server as a Delta table takes, on 127.0.0.1, which fails as stores do. Whoever asks is let in."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 LISTING = (
     '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>'
-    "<KeyCount>0</KeyCount></ListBucketResult>"
+    "<KeyCount>{}</KeyCount>{}</ListBucketResult>"
 )
+LISTED = "<Contents><Key>{}</Key><LastModified>2026-11-20T03:00:00.000Z</LastModified><ETag>&quot;0&quot;</ETag><Size>{}</Size></Contents>"
+FOLDER = "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>"
 ERROR = '<?xml version="1.0"?><Error><Code>{}</Code><Message>as the test wants it</Message></Error>'
 CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
 LOST = 0  # an answer that never comes
@@ -66,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # of a HEAD too
         if "list-type" in self.path:
-            return self.answer(200, LISTING.encode())
+            return self.answer(200, self.listing().encode())
         if self.key not in self.server.objects:
             return self.fail(404)
         body = self.server.objects[self.key]
@@ -75,6 +80,19 @@ class Handler(BaseHTTPRequestHandler):
             first, last = int(asked[1]), min(last, int(asked[2] or last))
         told = {"ETag": '"0"', "Last-Modified": "Fri, 20 Nov 2026 03:00:00 GMT", "Content-Range": f"bytes {first}-{last}/{len(body)}"}
         return self.answer(206 if asked else 200, body[first : last + 1], told)
+
+    def listing(self) -> str:
+        """Of the bucket's objects below a prefix, those of folders of it as the folder's name where a delimiter is asked for."""
+        asked = dict(parse_qsl(urlsplit(self.path).query))
+        prefix, delimiter, after = (asked.get(name, "") for name in ("prefix", "delimiter", "start-after"))
+        bucket, told = f"{self.key.rstrip('/')}/", dict[str, str]()
+        for path, body in sorted(self.server.objects.items()):
+            key = path.removeprefix(bucket)
+            if path.startswith(bucket + prefix) and key > after:
+                folder, found, _ = key.removeprefix(prefix).partition(delimiter) if delimiter else ("", "", "")
+                name = prefix + folder + found if found else key
+                told[name] = FOLDER.format(name) if found else LISTED.format(name, len(body))
+        return LISTING.format(len(told), "".join(told.values()))
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -118,3 +136,28 @@ def serving() -> Iterator[Store]:
         Thread(target=store.serve_forever, daemon=True).start()
         yield store
         store.shutdown()
+
+
+@contextmanager
+def serving_apart(folder: Path) -> Iterator[str]:
+    """The address of one that has the folder's files in its bucket `bucket`, in a process of its own: delta-rs lets no other thread of
+    its process work while it waits."""
+    command = [sys.executable, "-m", "tests.small_store", str(folder)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    with Store() as store:
+        store.objects |= {f"/bucket/{file.relative_to(folder)}": file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        print(store.url, flush=True)
+        store.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
