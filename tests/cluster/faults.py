@@ -10,6 +10,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
 
 from tests.cluster.airflow import ClustersAirflow, airflow_of, asked_for, ended, tries, until
@@ -99,10 +100,14 @@ def busy(cluster: Cluster, airflow: ClustersAirflow, run_id: str, task_id: str, 
 
 
 def asked(cluster: Cluster, path: str) -> list[dict[str, Any]]:
-    """What the driver's pages tell a program. Raises OSError if there is no driver at work."""
+    """What the driver's pages tell a program. Raises OSError if there is no driver that answers."""
     scheduler = cluster.hosts["scheduler"]
-    with scheduler.network(), urllib.request.urlopen(f"http://{scheduler.address}:{DRIVERS_PAGES}/api/v1/{path}", timeout=10) as answer:
-        return json.load(answer)
+    try:
+        with scheduler.network(), urllib.request.urlopen(f"http://{scheduler.address}:{DRIVERS_PAGES}/api/v1/{path}", timeout=10) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+    except (ValueError, HTTPException) as error:  # a sentence that it is not ready, or half an answer of one that ends
+        raise OSError(str(error)) from error
+    return found
 
 
 def age(launched: str) -> float:

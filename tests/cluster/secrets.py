@@ -13,9 +13,11 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -25,6 +27,7 @@ from tests.cluster.airflow import DAG_ID, airflow_of
 from tests.cluster.catalogue import Catalogue
 from tests.cluster.cluster import WORKERS, Cluster, ClusterError
 from tests.cluster.events import ZSTD, content
+from tests.cluster.faults import asked
 from tests.cluster.night import emptied, worked
 
 WRITTEN = ("hosts", "volumes", "logs")  # folders of the cluster's
@@ -42,13 +45,13 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
     tried(cluster.folder / "planted", sought)
     emptied(cluster)
     airflow, seen, over = airflow_of(cluster), dict[str, bytes](), Event()
-    looking = Thread(target=look, args=(cluster, seen, over), daemon=True)
-    looking.start()
-    try:
-        worked(airflow, f"secrets-{time.time():.0f}", small.nights[0])
-    finally:
-        over.set()
-        looking.join()
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look, cluster, seen, over)
+        try:
+            worked(airflow, f"secrets-{time.time():.0f}", small.nights[0])
+        finally:
+            over.set()
+        looking.result()
     seen["task instances"] = json.dumps(airflow.tasks(DAG_ID)).encode()
     commands = enumerate(sorted(cluster.command_lines.copy()), 1)
     seen |= {f"command line {number}, {line[:60].decode(errors='replace')}": line for number, line in commands}
@@ -119,7 +122,7 @@ def look(cluster: Cluster, seen: dict[str, bytes], over: Event) -> None:
 
     while not over.wait(EVERY):
         for place, url in pages(cluster):
-            with suppress(OSError):
+            with suppress(OSError, HTTPException):  # drivers come and go
                 kept(place, read(cluster, url))
 
 
@@ -133,7 +136,7 @@ def pages(cluster: Cluster) -> Iterator[tuple[str, str]]:
     driver = f"http://{cluster.hosts['scheduler'].address}:4040"
     yield from ((f"the driver's /{path}", f"{driver}/{path}") for path in DRIVERS_PAGES)
     with suppress(OSError):
-        for application in json.loads(read(cluster, f"{driver}/{APPLICATIONS}")):
+        for application in asked(cluster, "applications"):
             yield "the driver's environment", f"{driver}/{APPLICATIONS}/{application['id']}/environment"
     for host, port in (("spark-master", 8080), *((worker, 8081) for worker in WORKERS)):
         for path in ("", "json/"):
