@@ -73,5 +73,5 @@ def test_airflow_is_that_of_the_lock() -> None:
 
 
 def test_nobody_is_let_in_by_default() -> None:
-    assert VALUES["createUserJob"]["defaultUser"]["enabled"] is False
+    assert VALUES["createUserJob"]["enabled"] is False
     assert VALUES["postgresql"]["enabled"] is False  # its password is in the chart
