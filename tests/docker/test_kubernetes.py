@@ -75,3 +75,8 @@ def test_airflow_is_that_of_the_lock() -> None:
 def test_nobody_is_let_in_by_default() -> None:
     assert VALUES["createUserJob"]["enabled"] is False
     assert VALUES["postgresql"]["enabled"] is False  # its password is in the chart
+
+
+@pytest.mark.parametrize("part", ["scheduler", "dagProcessor", "triggerer"])
+def test_nothing_runs_that_only_airflows_own_image_has(part: str) -> None:
+    assert VALUES[part]["logGroomerSidecar"]["enabled"] is False  # bash /clean-logs
