@@ -1,8 +1,6 @@
 """The only Spark settings. Every value that is not Spark's default carries its reason."""
 
-import atexit
 import os
-import shutil
 import sys
 import tarfile
 import tempfile
@@ -94,12 +92,16 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
             builder = builder.config(key, value)
     if not local:
         others = (chosen and chosen.get(ARCHIVES, None)) or conf.get(ARCHIVES)
-        builder = builder.config(ARCHIVES, ",".join(filter(None, (others, f"{_program()}#{PROGRAM}"))))
+        program = _program()
+        builder = builder.config(ARCHIVES, ",".join(filter(None, (others, f"{program}#{PROGRAM}"))))
     with kept():
         session = builder.getOrCreate()
     if not local:
         environment: dict[str, str] = session.sparkContext.environment  # of Python workers
         environment |= {"PYTHONPATH": PROGRAM} | (store.worker_variables(os.environ) if s3 else {})
+        jvm: Any = session.sparkContext._jvm
+        for made in (program.parent, program):  # removed in the other order, by the JVM: it outlives a process that ends at once
+            jvm.java.io.File(str(made)).deleteOnExit()
     return session
 
 
@@ -110,10 +112,9 @@ def addresses(settings: Settings) -> list[str]:
 
 
 def _program() -> Path:
-    """An archive of this program, with what numba has compiled of it: executors would take a minute each. Removed as the process ends."""
+    """An archive of this program, with what numba has compiled of it: executors would take a minute each. In a folder of its own."""
     home = Path(__file__).resolve().parents[1]
     folder = Path(tempfile.mkdtemp(prefix="shelfmates-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with tarfile.open(folder / "program.tar.gz", "w:gz", compresslevel=1) as archive:
         for file in sorted(file for package in ("jobs", "expectations") for file in (home / package).rglob("*")):
             if file.suffix in TRAVELS:

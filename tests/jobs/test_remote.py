@@ -53,6 +53,7 @@ def main() -> None:
     }
     print(f"told {json.dumps(told)}", flush=True)
     spark.stop()
+    os._exit(0)  # as a driver ends that is told to
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,10 @@ def test_a_submitted_driver_knows_its_master_and_brings_the_program_and_keys(mas
     feeds = MINIMAL.replace('"feeds/', '"s3://bucket/feeds/')  # without anything in S3 no keys travel
     settings.write_text(feeds + '[spark]\nmaster = "local[1]"\n[spark.conf]\n"spark.executor.memory" = "1g"\n', encoding="utf-8")
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", master, "--conf", f"spark.pyspark.python={sys.executable}"]
-    environment = os.environ | KEYS | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_HOSTNAME": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    own = {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_HOSTNAME": "127.0.0.1", "PYSPARK_PYTHON": sys.executable, "TMPDIR": str(temporary)}
+    environment = os.environ | KEYS | own
     ran = subprocess.run([*command, __file__, str(settings)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert ran.returncode == 0, ran.stderr[-3000:]
     (told,) = (json.loads(line.removeprefix("told ")) for line in ran.stdout.splitlines() if line.startswith("told "))
@@ -113,6 +117,7 @@ def test_a_submitted_driver_knows_its_master_and_brings_the_program_and_keys(mas
     assert told["executor"]["keys"] == KEYS
     assert told["secret"] == KEYS["AWS_SECRET_ACCESS_KEY"]
     assert not [name for name, value in told["properties"].items() if value in KEYS.values()]
+    assert not [*temporary.glob("shelfmates-*/")], "the program's archive is removed"
 
 
 if __name__ == "__main__":
