@@ -3,13 +3,14 @@
 #   master                 the master of a standalone cluster
 #   worker spark://…:7077  a worker of it, with $SPARK_WORKER_CORES and $SPARK_WORKER_MEMORY
 #   executor               an executor in a Kubernetes pod, as Spark's scheduler there has told it in SPARK_*
-#   driver …               a driver in a Kubernetes pod, of a submit in deploy mode cluster
 # Anything else is run as it is.
 set -euo pipefail
 
 spark_home=$(python -c 'import importlib.util; print(*importlib.util.find_spec("pyspark").submodule_search_locations)')
 export SPARK_HOME=$spark_home
 work=/opt/shelfmates/work
+# the pages of workers and drivers, whose names nobody outside knows, are reached through the master's
+export SPARK_DAEMON_JAVA_OPTS="-Dspark.ui.reverseProxy=true${SPARK_DAEMON_JAVA_OPTS:+ $SPARK_DAEMON_JAVA_OPTS}"
 
 case "${1:-}" in
 master)
@@ -35,10 +36,6 @@ executor)
         --driver-url "$SPARK_DRIVER_URL" --executor-id "$SPARK_EXECUTOR_ID" --cores "$SPARK_EXECUTOR_CORES" \
         --app-id "$SPARK_APPLICATION_ID" --hostname "$SPARK_EXECUTOR_POD_IP" --resourceProfileId "$SPARK_RESOURCE_PROFILE_ID" \
         --podName "$SPARK_EXECUTOR_POD_NAME"
-    ;;
-driver)
-    exec "$spark_home/bin/spark-submit" --deploy-mode client --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" \
-        --conf "spark.executorEnv.SPARK_DRIVER_POD_IP=$SPARK_DRIVER_BIND_ADDRESS" "${@:2}"
     ;;
 *)
     exec "$@"

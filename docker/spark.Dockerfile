@@ -23,7 +23,7 @@ COPY docker/packages.sh docker/
 RUN --mount=type=bind,from=uv,source=/uv,target=/uv --mount=type=cache,target=/root/.cache/uv \
     PATH=/uv/bin:$PATH UV_LINK_MODE=copy docker/packages.sh "$VARIANT" --no-default-groups --no-install-project
 
-# the program: for drivers in deploy mode cluster; to executors it comes with the driver
+# the program, which set-up is a part of; that of a night comes with its driver
 ARG STORE=s3
 COPY README.md ./
 COPY --chown=shelfmates:0 jobs jobs

@@ -15,26 +15,36 @@ import org.apache.hadoop.fs.Path
   *
   * S3 has no rename, but it puts an object on the condition that there is none of its name (`If-None-Match: *`): of two drivers that
   * write the same entry the second is refused, and Delta tries the next one. An answer may be lost, and the client has then put the
-  * entry twice: whoever's bytes lie there in the end has written it, as no two entries are the same (each names its transaction).
+  * entry twice: whoever's bytes lie there in the end has written it, as no two entries are the same (each names its transaction). While
+  * another's put is under way a store may answer 409, and then nothing is decided: it is tried again.
   */
 class S3LogStore(conf: Configuration) extends HadoopFileSystemLogStore(conf) {
   private val Conditional = "fs.option.create.conditional.overwrite"
+  private val Undecided = "Status Code: 409" // as Amazon's client says it
+  private val Tries = 10
+  private val Pause = 200L // milliseconds
 
   override def write(path: Path, lines: Lines[String], overwrite: java.lang.Boolean, conf: Configuration): Unit = {
     val entry = lines.asScala.map(_ + "\n").mkString.getBytes(UTF_8)
-    try put(path, entry, overwrite, conf)
+    if (overwrite) put(path, entry, overwrite, conf) else add(path, entry, conf, Tries)
+  }
+
+  private def add(path: Path, entry: Array[Byte], conf: Configuration, tries: Int): Unit =
+    try put(path, entry, false, conf)
     catch {
-      case failed: IOException if !overwrite =>
+      case failed: IOException =>
         found(path, entry.length, conf) match {
           case Some(bytes) if Arrays.equals(bytes, entry) => // ours: only the answer was lost
           case Some(_) =>
             val taken = new FileAlreadyExistsException(path.toString)
             taken.initCause(failed)
             throw taken
+          case None if tries > 1 && failed.toString.contains(Undecided) =>
+            Thread.sleep(Pause)
+            add(path, entry, conf, tries - 1)
           case None => throw failed
         }
     }
-  }
 
   private def put(path: Path, entry: Array[Byte], overwrite: Boolean, conf: Configuration): Unit = {
     val files = path.getFileSystem(conf)

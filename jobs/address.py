@@ -96,11 +96,11 @@ def fingerprint(address: str) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def delta_table(path: str, version: int | None = None) -> "DeltaTable":
+def delta_table(path: str) -> "DeltaTable":
     """The Delta table at an address, as delta-rs reads it; of S3 it knows the environment's variables. Raises as DeltaTable does."""
     from deltalake import DeltaTable
 
-    return DeltaTable(path, version=version, storage_options=delta_options(path))
+    return DeltaTable(path, storage_options=delta_options(path))
 
 
 def delta_options(path: str) -> dict[str, str] | None:
@@ -113,11 +113,9 @@ def delta_options(path: str) -> dict[str, str] | None:
 def _resolve(address: str) -> tuple[fs.FileSystem, str]:
     if "://" not in address:
         return fs.LocalFileSystem(), address
-    uri = quote(re.sub(r"^s3[an]://", "s3://", address), safe="/:@?&=%+")  # Hadoop's names of S3; blanks and brackets as a URI wants them
+    uri = quote(store.amazons(address), safe="/:@?&=%+")  # blanks and brackets as a URI wants them
     endpoint = store.endpoint(os.environ)
-    if (
-        endpoint and uri.startswith("s3://") and not {"?", "@"} & set(uri)
-    ):  # of what the address itself says of its store nothing is changed
+    if endpoint and uri.startswith("s3://") and "?" not in uri and not _SECRETS[0].search(address):  # an address may name its own store
         scheme, _, host = endpoint.rpartition("://")
         files = fs.S3FileSystem(endpoint_override=host, scheme=scheme or "https", region=store.region(os.environ))
         return files, address.partition("://")[2]

@@ -4,8 +4,9 @@ Only texts that are new under this model are encoded, on the executors, by worke
 embed is committed in several parts, each of them whole vectors of whole texts: a night that is killed goes on from the last one. What the
 encoder does is not decided here but in `encoder`.
 
-Which texts a task has, and in which order, depends on the texts alone, not on the machines: what is computed beside a text can be seen in
-the last digits of its vector, so a laptop and a cluster of the same CPUs make the same vectors.
+Which texts a task has, and in which order, depends on the texts alone that were missing, not on the machines: what is computed beside a
+text can be seen in the last digits of its vector, so a laptop and a cluster of the same CPUs make the same vectors, unless one of them was
+interrupted between two parts.
 """
 
 import socket

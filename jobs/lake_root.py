@@ -1,7 +1,9 @@
 """The root of a lake: whether this process may write there, and whether several drivers may at once."""
 
+import re
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from jobs.store import BUILT_IN, LOG_STORE, LOG_STORE_CONF, STORES, in_s3, store
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+KNOWS_NO_CONDITIONS = re.compile(r"Status Code: 501|NotImplemented")  # as Amazon's client says what the store answers
+
 
 def check_root(settings: Settings) -> None:
     """Raises ToolchainError if a local root cannot be written, or if Spark lacks the file system of another one, unless the settings add
@@ -28,7 +32,7 @@ def check_root(settings: Settings) -> None:
         return None
     brings_jars = any(key.startswith("spark.jars") for key in settings.spark.conf)
     if store is None and (in_s3(root) or not brings_jars):  # of other names of S3 Delta would write the log in its own way
-        known = ", ".join(f"{known}://" for store in STORES.values() for known in store.schemes)
+        known = ", ".join(f"{name}://" for one in STORES.values() for name in one.schemes)
         raise ToolchainError(f"{shown(root)}: Spark knows no {scheme}://", f"set lake.root to a folder, or to one of {known}")
     if store is not None and not brings_jars and (missing := toolchain.missing_of(store)):
         raise ToolchainError(
@@ -55,11 +59,12 @@ def open_lake(spark: "SparkSession", settings: Settings) -> Lake:
     the settings say that only one does."""
     lake = Lake(spark, settings.lake.root)
     if in_s3(lake.root) and not settings.lake.single_writer:
-        if (log_store := spark.conf.get(LOG_STORE_CONF, None)) != LOG_STORE or not toolchain.log_store_jar().is_file():
+        loses = "with another log store of two drivers that write a table at once one's commit may be lost"
+        if (log_store := spark.conf.get(LOG_STORE_CONF, None)) != LOG_STORE:
+            raise ToolchainError(f"{LOG_STORE_CONF} is {log_store}: {loses}", "leave the property out, or set lake.single_writer = true")
+        if not toolchain.log_store_jar().is_file():
             raise ToolchainError(
-                f"{LOG_STORE_CONF} is {log_store}, and {LOG_STORE} is{' not' * (not toolchain.log_store_jar().is_file())} installed: with "
-                "another log store of two drivers that write a table at once one's commit may be lost",
-                "leave the property out and run `shelfmates setup --store s3`, or set lake.single_writer = true",
+                f"{LOG_STORE} is not installed: {loses}", "run `shelfmates setup --store s3`, or set lake.single_writer = true"
             )
         _check_exclusive(lake)
     return lake
@@ -83,10 +88,11 @@ def _check_exclusive(lake: Lake) -> None:
                 return
             raise
     except Py4JJavaError as error:
-        if "501" not in str(error.java_exception):  # what a store answers that knows no conditions
+        if not KNOWS_NO_CONDITIONS.search(str(error.java_exception)):
             raise
     finally:
-        path.getFileSystem(conf).delete(path, False)
+        with suppress(Py4JJavaError):  # of a store that does not answer, the first error tells
+            path.getFileSystem(conf).delete(path, False)
     raise ToolchainError(
         f"the store of {lake.root} does not heed `If-None-Match: *`: of two drivers that write a table at once, one's commit would be lost",
         "take a store that does, or set lake.single_writer = true and let one driver write at a time (in Airflow a pool of one slot)",

@@ -192,8 +192,9 @@ class Maintenance(Section):
 
 
 # names of properties that hold keys; Spark's own pattern knows those of Hadoop for S3, but neither Amazon's variables nor other stores'
-SECRET = r"(?i)secret|password|token|credential|(access|account|private|encryption)[._-]?key"
-_NO_SECRET = r"provider|file|path|secretKeyRef|\.secrets\."  # names of places where keys are, and of who gives them
+SECRET = r"(?i)secret|password|token|credential|(access|account|private|encryption|user)[._-]?key(?!size|gen)"
+# names of places where keys are, of who gives them, and of whether somebody is asked for them
+_NO_SECRET = r"(?i)(provider|file|path|enabled|\.renewal\.credentials)$|\.(secretKeyRef|secrets)\."
 
 
 class Spark(Section):

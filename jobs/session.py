@@ -1,6 +1,7 @@
 """The only Spark settings. Every value that is not Spark's default carries its reason."""
 
 import os
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -86,23 +87,35 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
         builder = builder.master(master)
         use_jvm_options(local=local)
     s3 = any(map(store.in_s3, addresses(settings)))
-    conf = CONF | (LOCAL_CONF if local else REMOTE_CONF) | (store.spark_conf(os.environ) if s3 else {}) | settings.spark.conf
+    conf = (
+        CONF
+        | (LOCAL_CONF if local else REMOTE_CONF)
+        | (store.spark_conf(os.environ, single_writer=settings.lake.single_writer) if s3 else {})
+        | settings.spark.conf
+    )
     for key, value in conf.items():
         if not (chosen and chosen.contains(key)):
             builder = builder.config(key, value)
-    if not local:
-        others = (chosen and chosen.get(ARCHIVES, None)) or conf.get(ARCHIVES)
-        program = _program()
-        builder = builder.config(ARCHIVES, ",".join(filter(None, (others, f"{program}#{PROGRAM}"))))
-    with kept():
-        session = builder.getOrCreate()
-    if not local:
-        environment: dict[str, str] = session.sparkContext.environment  # of Python workers
-        environment |= {"PYTHONPATH": PROGRAM} | (store.worker_variables(os.environ) if s3 else {})
-        jvm: Any = session.sparkContext._jvm
-        for made in (program.parent, program):  # removed in the other order, by the JVM: it outlives a process that ends at once
-            jvm.java.io.File(str(made)).deleteOnExit()
+    if local:
+        return _started(builder)
+    others = (chosen and chosen.get(ARCHIVES, None)) or conf.get(ARCHIVES)
+    program = _program()
+    try:
+        session = _started(builder.config(ARCHIVES, ",".join(filter(None, (others, f"{program}#{PROGRAM}")))))
+    except BaseException:
+        shutil.rmtree(program.parent)
+        raise
+    environment: dict[str, str] = session.sparkContext.environment  # of Python workers
+    environment |= {"PYTHONPATH": PROGRAM} | (store.worker_variables(os.environ) if s3 else {})
+    jvm: Any = session.sparkContext._jvm
+    for made in (program.parent, program):  # removed in the other order, by the JVM: it outlives a process that ends at once
+        jvm.java.io.File(str(made)).deleteOnExit()
     return session
+
+
+def _started(builder: "SparkSession.Builder") -> "SparkSession":
+    with kept():
+        return builder.getOrCreate()
 
 
 def addresses(settings: Settings) -> list[str]:

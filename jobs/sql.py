@@ -20,7 +20,7 @@ from jobs.address import delta_options, delta_table, shown
 from jobs.decisions import DECISIONS
 from jobs.errors import ContractError, SettingsError, ShelfmatesError, ToolchainError
 from jobs.settings import Settings
-from jobs.store import endpoint, in_s3, region, store_of
+from jobs.store import amazons, endpoint, in_s3, region, store_of
 from jobs.table import Table
 from jobs.tables import ITEM_VECTORS, PARTS, TABLES
 from jobs.views import VIEWS
@@ -215,7 +215,7 @@ def _check_reached(settings: Settings, query: str, version: int) -> None:
 
 
 def _selection(path: str, table: Table, at: str | None) -> str:
-    quoted = _quoted(path.replace("s3a://", "s3://", 1))  # Hadoop's name of S3
+    quoted = _quoted(amazons(path))
     if at is None:
         return f"SELECT * FROM delta_scan('{quoted}')"
     if at.isdecimal():

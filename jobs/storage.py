@@ -17,7 +17,8 @@ _OF_S3 = re.compile(r"org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk|s3a?
 _NO_BUCKET = re.compile(r"UnknownStoreException|NoSuchBucket")
 _DENIED = re.compile(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|NoAuthWithAWSException|NoAwsCredentialsException")
 _SILENT = re.compile(
-    r"AWSClientIOException|AWSApiCallTimeoutException|AWSStatus500Exception|AWSServiceThrottledException|Unable to execute HTTP request"
+    r"AWSClientIOException|AWSApiCallTimeoutException|AWSStatus500Exception|AWSServiceThrottledException|Status Code: 409|"
+    "Unable to execute HTTP request"
 )
 
 FULL, FROZEN = "No space left on device", "Read-only file system"  # as the operating system says it, however deep the error lies

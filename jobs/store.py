@@ -4,6 +4,7 @@ Addresses and regions are settings like others. Keys are not: they are in the en
 Spark's, which its pages, event logs and command lines would show.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,7 +49,8 @@ STORES = {
 BUILT_IN = {"file", "hdfs", "viewfs", "webhdfs", "swebhdfs"}  # schemes of file systems that Spark's own hadoop-client has
 
 LOG_STORE = "shelfmates.S3LogStore"  # compiled at set-up from S3LogStore.scala
-LOG_STORE_CONF = "spark.delta.logStore.s3a.impl"  # Delta's property
+LOG_STORE_CONF = "spark.delta.logStore.s3a.impl"  # Delta's property; its own log store there is one for a single driver
+CONDITIONAL_CONF = "spark.hadoop.fs.s3a.create.conditional.enabled"  # Hadoop's property
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ENDPOINT, REGION = "AWS_ENDPOINT_URL", "AWS_REGION"
 WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"  # variable of a pod whose service account has a role
@@ -65,6 +67,16 @@ def in_s3(address: str) -> bool:
     return address.startswith(("s3://", "s3a://", "s3n://"))
 
 
+def hadoops(address: str) -> str:
+    """The address as Hadoop writes it, where it is one of S3."""
+    return re.sub(r"^s3n?://", "s3a://", address)
+
+
+def amazons(address: str) -> str:
+    """The address as everybody else does."""
+    return re.sub(r"^s3[an]://", "s3://", address)
+
+
 def endpoint(environment: Mapping[str, str]) -> str:
     """The address of a store of one's own; empty for Amazon's. The variable of S3 alone comes before that of all of Amazon's services."""
     return (environment.get(f"{ENDPOINT}_S3") or environment.get(ENDPOINT) or "").rstrip("/")
@@ -74,9 +86,9 @@ def region(environment: Mapping[str, str]) -> str | None:
     return environment.get(REGION) or environment.get("AWS_DEFAULT_REGION")
 
 
-def spark_conf(environment: Mapping[str, str]) -> dict[str, str]:
-    """Spark's properties for S3, without its keys."""
-    conf = {LOG_STORE_CONF: LOG_STORE}
+def spark_conf(environment: Mapping[str, str], *, single_writer: bool) -> dict[str, str]:
+    """Spark's properties for S3, without its keys. A single writer's store may know no conditions: nothing is put on one."""
+    conf = {CONDITIONAL_CONF: "false"} if single_writer else {LOG_STORE_CONF: LOG_STORE}
     if address := endpoint(environment):
         conf |= {
             "spark.hadoop.fs.s3a.endpoint": address,

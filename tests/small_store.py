@@ -17,12 +17,21 @@ LISTING = (
 LISTED = "<Contents><Key>{}</Key><LastModified>2026-11-20T03:00:00.000Z</LastModified><ETag>&quot;0&quot;</ETag><Size>{}</Size></Contents>"
 FOLDER = "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>"
 ERROR = '<?xml version="1.0"?><Error><Code>{}</Code><Message>as the test wants it</Message></Error>'
-CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
+CODES = {
+    403: "AccessDenied",
+    404: "NoSuchKey",
+    409: "ConditionalRequestConflict",
+    412: "PreconditionFailed",
+    500: "InternalError",
+    501: "NotImplemented",
+    503: "SlowDown",
+}
 LOST = 0  # an answer that never comes
 
 
 class Store(ThreadingHTTPServer):
-    """`objects` by path. `heeds`: a put on the condition that there is nothing is refused where there is something. `answers`: of the next
+    """`objects` by path. `heeds`: a put on the condition that there is nothing is refused where there is something; None: every such put is
+    refused, as it is unheard of. `answers`: of the next
     puts, in their order, a status instead of doing it, LOST for doing it and saying nothing, or bytes: those of another driver, which came
     first."""
 
@@ -31,7 +40,7 @@ class Store(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects: dict[str, bytes] = {}
-        self.heeds = True
+        self.heeds: bool | None = True
         self.answers: list[int | bytes] = []
         self.puts = 0
 
@@ -61,8 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             store.objects[self.key] = answer
         elif answer not in (200, LOST):
             return self.fail(answer)
-        if store.heeds and self.headers.get("If-None-Match") == "*" and self.key in store.objects:
-            return self.fail(412)
+        if self.headers.get("If-None-Match") == "*" and (store.heeds is None or (store.heeds and self.key in store.objects)):
+            return self.fail(501 if store.heeds is None else 412)
         store.objects[self.key] = body
         if answer == LOST:
             self.close_connection = True

@@ -117,3 +117,25 @@ def test_keys_have_no_place_in_settings(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"'spark': spark\.hadoop\.fs\.s3a\.secret\.key: a key in settings is in command") as told:
         read(tmp_path, GOOD + conf)
     assert "dark" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("spark.hadoop.fs.azure.account.key.shopfiles.dfs.core.windows.net", True),  # an account whose name holds `file`
+        ("spark.executorEnv.SHELFMATES_USER_KEY", True),
+        ("spark.authenticate.secret", True),
+        ("spark.io.encryption.keySizeBits", False),
+        ("spark.security.credentials.hive.enabled", False),
+        ("spark.kerberos.renewal.credentials", False),
+        ("spark.kubernetes.authenticate.oauthTokenFile", False),
+        ("spark.kubernetes.driver.secretKeyRef.PASSWORD", False),
+    ],
+)
+def test_which_properties_are_keys(tmp_path: Path, name: str, refused: bool) -> None:
+    conf = f'[spark.conf]\n"{name}" = "dark"\n'
+    if refused:
+        with pytest.raises(SettingsError, match="a key in settings"):
+            read(tmp_path, GOOD + conf)
+    else:
+        assert read(tmp_path, GOOD + conf).spark.conf[name] == "dark"

@@ -1,7 +1,8 @@
 """spark-submit as a child of an Airflow task: what it says, how it ended, and how it is stopped.
 
 Airflow's own hook hides the exit code, logs every line of Spark's, takes YARN where a connection is missing, and on a stop kills the JVM
-but leaves the Python driver under it at work. This one mends those four and nothing else; commands are built by the hook as it is.
+but leaves the Python driver under it at work. This one mends those four, gives the program the address and the keys of the store that a
+connection names, and nothing else; commands are built by the hook as it is.
 """
 
 import contextlib

@@ -30,7 +30,7 @@ def append(who: str, times: int) -> None:
 
 
 def told() -> str:
-    table = delta_table(f"{settings_file.load().lake.root.replace('s3a://', 's3://')}/{OVERRIDES.name}")
+    table = delta_table(f"{settings_file.load().lake.root}/{OVERRIDES.name}")
     rows = {(row["who"], row["why"]) for row in table.to_pyarrow_table(columns=["who", "why"]).to_pylist()}
     by = [json.loads(commit.get("userMetadata") or "{}").get("run_id") for commit in reversed(table.history())]
     commits = [who for who in by if who]

@@ -32,7 +32,7 @@ class ClusterError(Exception):
 @dataclass
 class Cluster:
     """`values` are those of its `.env`. `wanted`: hosts whose service is to run, and is started again where it ends. `command_lines`: of
-    every process of this machine that has been seen since it came up."""
+    every process of this machine that was there when it was looked, once a second since the cluster began to come up."""
 
     folder: Path
     values: Mapping[str, str]
@@ -78,7 +78,8 @@ class Cluster:
         began = time.monotonic()
         shots = one_shots(self.services)
         self.switch.boot()
-        threading.Thread(target=self._watch, daemon=True).start()
+        for followed in (self._watch, self._read):
+            threading.Thread(target=followed, daemon=True).start()
         for name, service in self.services.items():
             for needed, condition in service.needs.items():
                 if condition == "service_healthy":
@@ -198,11 +199,14 @@ class Cluster:
     def end_of(self, log: Path, lines: int = LINES) -> str:
         return _end(log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "", lines)
 
-    def _watch(self) -> None:
+    def _read(self) -> None:
         while not self._over.wait(EVERY):
             for process in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):  # it has just ended
                     self.command_lines.add(process.read_bytes().replace(b"\0", b" "))
+
+    def _watch(self) -> None:
+        while not self._over.wait(EVERY):
             with self._turn:
                 for host in [name for name in self.wanted if self._mains[name].poll() is not None]:
                     self.restarts.append(host)

@@ -1,8 +1,8 @@
 """Two nights of the DAG while hosts fail: what they hold in the end, and what had to be computed again.
 
 The first night loses a worker host in the middle of `embed` and another one in the middle of `neighbours`, for good: power cuts, of which
-nobody is told. They are switched on again after it. In the second night PostgreSQL is restarted while `load` is at work, and the S3 server
-stands still for 20 s while `neighbours` is.
+nobody is told. They are switched on again after it. In the second night PostgreSQL and Spark's master are restarted while `load` is at
+work, and the S3 server stands still for 20 s while `neighbours` is.
 """
 
 import json
@@ -40,7 +40,7 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
     pairs = equal(cluster, large)
     return (
         f"{pairs} pairs, the same tables as on one machine, though {' and '.join(lost)} were lost ({again} tasks done again), "
-        f"PostgreSQL was restarted and S3 stood still for {STANDSTILL:.0f} s"
+        f"PostgreSQL and the master were restarted and S3 stood still for {STANDSTILL:.0f} s"
     )
 
 
@@ -64,8 +64,9 @@ def stood_still(cluster: Cluster, airflow: ClustersAirflow, run_id: str, night: 
     print(f"night {night}, with a database and a store that are away for a while:", flush=True)
     asked_for(airflow, run_id, night)
     until("ingest", lambda: said(airflow, run_id, "load", "ingest: "), 0.5)
-    cluster.restarted("postgres")
-    print("  PostgreSQL was restarted in the middle of load", flush=True)
+    for service in ("postgres", "spark-master"):
+        cluster.restarted(service)
+        print(f"  {service} was restarted in the middle of load", flush=True)
     until("a task of neighbours", lambda: busy(cluster, airflow, run_id, "neighbours", *OF_NEIGHBOURS), 0.5)
     with cluster.hosts["s3"].paused():
         time.sleep(STANDSTILL)

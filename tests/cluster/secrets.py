@@ -2,9 +2,9 @@
 
 A small night goes through the DAG. While it is at work, Spark's pages (the driver's environment, the master's, the workers') are read over
 and over; afterwards every file that any host has written, what is compressed and Parquet's values too. The command lines of all processes
-of this machine have been read since the cluster began to come up. Each credential is looked for as it is, in base64, in base64 with its key
-as HTTP has it, and as it stands in an address. That the search finds what is there is tried first: files of each kind are planted that hold
-all of them.
+of this machine have been read every second since the cluster began to come up. Each credential is looked for as it is, in base64, in base64
+with its key as HTTP has it, and as it stands in an address. That the search finds what is there is tried first: files of each kind are
+planted that hold all of them.
 """
 
 import base64
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from tests.cluster.airflow import DAG_ID, airflow_of
 from tests.cluster.catalogue import Catalogue
-from tests.cluster.cluster import WORKERS, Cluster, ClusterError
+from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.events import ZSTD, content
 from tests.cluster.faults import asked
 from tests.cluster.night import emptied, worked
@@ -33,7 +33,8 @@ from tests.cluster.night import emptied, worked
 WRITTEN = ("hosts", "volumes", "logs")  # folders of the cluster's
 APPLICATIONS = "api/v1/applications"
 DRIVERS_PAGES = ("environment/", "executors/", APPLICATIONS)
-MUST_BE_SEEN = ("spark.master", "SparkSubmit", "CoarseGrainedExecutorBackend")  # else nothing was looked at
+MUST_BE_SEEN = ("spark.master", "SparkSubmit", "CoarseGrainedExecutorBackend", "Spark Worker at")  # else nothing was looked at
+LAST = "3.0001"  # seconds: a command line that is there long enough to be read
 EVERY = 1.0  # seconds between two looks
 
 Needles = Mapping[str, list[bytes]]  # by the credential's name
@@ -53,6 +54,9 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
             over.set()
         looking.result()
     seen["task instances"] = json.dumps(airflow.tasks(DAG_ID)).encode()
+    cluster.run("spare", "sleep", LAST)
+    if not any(LAST.encode() in line for line in cluster.command_lines.copy()):
+        raise ClusterError("command lines are not read any more")
     commands = enumerate(sorted(cluster.command_lines.copy()), 1)
     seen |= {f"command line {number}, {line[:60].decode(errors='replace')}": line for number, line in commands}
     everything = b"\n".join([name.encode() + told for name, told in seen.items()])
@@ -138,6 +142,8 @@ def pages(cluster: Cluster) -> Iterator[tuple[str, str]]:
     with suppress(OSError):
         for application in asked(cluster, "applications"):
             yield "the driver's environment", f"{driver}/{APPLICATIONS}/{application['id']}/environment"
-    for host, port in (("spark-master", 8080), *((worker, 8081) for worker in WORKERS)):
-        for path in ("", "json/"):
-            yield f"{host}'s /{path}", f"http://{cluster.hosts[host].address}:{port}/{path}"
+    master = f"http://{cluster.hosts['spark-master'].address}:8080"
+    yield from ((f"the master's /{path}", f"{master}/{path}") for path in ("", "json/"))
+    with suppress(OSError, ValueError):
+        for worker in json.loads(read(cluster, f"{master}/json/"))["workers"]:  # the master's page leads to theirs
+            yield f"{worker['host']}'s /", f"{master}/proxy/{worker['id']}/"

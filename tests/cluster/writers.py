@@ -21,10 +21,11 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
     # each takes a core: the first one would take them all
     further = with_spark(cluster.folder / "settings" / "shelfmates.toml", {"spark.cores.max": "1"})
     turns = appended(cluster, further | {"SHELFMATES__LAKE__ROOT": "s3a://shelfmates/appends"})
-    further |= {"SHELFMATES__LAKE__ROOT": f"s3a://{LAKE}"}
+    lake = {"SHELFMATES__LAKE__ROOT": f"s3a://{LAKE}"}
+    further |= lake
     for night in small.nights:
         command = ["shelfmates", *STAGES, "--date", str(night), "--run-id", "staged"]
-        cluster.worked("driver-1", *command, name=f"staged-{night}", further=further)
+        cluster.worked("driver-1", *command, name=f"staged-{night}", further=lake)
         print(f"  {night} is staged", flush=True)
     for number in range(1, ROUNDS + 1):
         published(cluster, small.nights, number, further)

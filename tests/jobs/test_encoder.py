@@ -96,12 +96,20 @@ def test_a_half_that_disagrees_or_is_slow_here_is_refused(tiny_model: Path, monk
     assert encoder.fastest(exact).precision == "float32"
 
 
-def test_a_gpu_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    crowded = with_memory_for(tiny_model, 100)  # too little for the probe
+def test_a_gpu_without_memory_for_the_probe_stays_exact(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "has_bfloat16", lambda: True)
+    crowded = with_memory_for(tiny_model, 100)
     assert encoder.fastest(crowded) is crowded
+
+
+@pytest.mark.parametrize(("halfs", "chosen"), [(0.1, "float16"), (0.99, "float32")])
+def test_a_gpu_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, halfs: float, chosen: str) -> None:
     exact = encoder.in_float32(tiny_model, "cpu")
     (probe,) = batch.batches(exact.reader, ["steel tea pot"], 512)
     assert 0 < encoder._seconds(exact, probe) < 10
+    monkeypatch.setattr(type(exact), "kind", "cuda")  # what is computed is computed here
+    monkeypatch.setattr(encoder, "_seconds", lambda of, _: 1.0 if of.precision == "float32" else halfs)
+    assert encoder.fastest(exact).precision == chosen
 
 
 def test_a_cpu_is_known_by_its_instructions() -> None:

@@ -33,7 +33,7 @@ def test_an_address_in_no_store(address: str) -> None:
 
 
 def test_properties_of_spark_hold_no_key() -> None:
-    conf = store.spark_conf(ENVIRONMENT)
+    conf = store.spark_conf(ENVIRONMENT, single_writer=False)
     assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://store:7070"
     assert conf["spark.hadoop.fs.s3a.endpoint.region"] == "eu-central-1"
     assert conf["spark.hadoop.fs.s3a.path.style.access"] == "true"
@@ -41,8 +41,8 @@ def test_properties_of_spark_hold_no_key() -> None:
 
 
 def test_a_store_of_amazons_own_needs_no_address() -> None:
-    assert store.spark_conf({}) == {"spark.delta.logStore.s3a.impl": "shelfmates.S3LogStore"}
-    assert store.spark_conf({"AWS_DEFAULT_REGION": "eu-west-1"})["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
+    assert store.spark_conf({}, single_writer=False) == {"spark.delta.logStore.s3a.impl": "shelfmates.S3LogStore"}
+    assert store.spark_conf({"AWS_DEFAULT_REGION": "eu-west-1"}, single_writer=True)["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
 
 
 def test_executors_are_given_keys_where_there_are_any() -> None:
@@ -59,8 +59,10 @@ def test_a_variable_of_s3_alone_comes_first() -> None:
 
 def test_a_role_of_a_pod_is_named_to_hadoop_unless_there_are_keys() -> None:
     role = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/secrets/token"}
-    assert store.spark_conf(role)["spark.hadoop.fs.s3a.aws.credentials.provider"].endswith(".WebIdentityTokenFileCredentialsProvider")
-    assert "spark.hadoop.fs.s3a.aws.credentials.provider" not in store.spark_conf(ENVIRONMENT | role)
+    assert store.spark_conf(role, single_writer=False)["spark.hadoop.fs.s3a.aws.credentials.provider"].endswith(
+        ".WebIdentityTokenFileCredentialsProvider"
+    )
+    assert "spark.hadoop.fs.s3a.aws.credentials.provider" not in store.spark_conf(ENVIRONMENT | role, single_writer=False)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,8 @@ def test_a_role_of_a_pod_is_named_to_hadoop_unless_there_are_keys() -> None:
         ("AWS_ACCESS_KEY_ID", True),
         ("fs.azure.account.key.shop.dfs.core.windows.net", True),
         ("fs.gs.auth.service.account.private.key", True),
+        ("spark.executorEnv.SHELFMATES_USER_KEY", True),
+        ("spark.io.encryption.keySizeBits", False),
         ("spark.sql.shuffle.partitions", False),
         ("fs.s3a.endpoint", False),
     ],
