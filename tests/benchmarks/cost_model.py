@@ -123,11 +123,11 @@ class Model:
         alone = self.alone_seconds(products, cell_rows)
         return {stage: seconds / cores + alone[stage] for stage, seconds in self.core_seconds(products, cell_rows).items()}
 
-    def cores_for(self, products: float, cell_rows: int, within: float) -> int:
-        """The fewest cores of a night within so many seconds. Raises ValueError where what the driver does alone takes longer."""
+    def cores_for(self, products: float, cell_rows: int, within: float) -> int | None:
+        """The fewest cores of a night within so many seconds; None where what the driver does alone takes longer."""
         left = within - sum(self.alone_seconds(products, cell_rows).values())
         if left <= 0:
-            raise ValueError(f"{products:,} products: the driver alone takes {(within - left) / 3600:.1f} hours")
+            return None
         return int(np.ceil(sum(self.core_seconds(products, cell_rows).values()) / left))
 
 

@@ -121,8 +121,9 @@ def sizes(model: Model) -> str:
         shuffled, stored = (sum(of(products) for of in figures.values()) / 1e9 for figures in (model.shuffled, model.stored))
         memory = CORES_OF_EXECUTOR * (cell_rows * BYTES_OF_ROW / 1e9 + GB_OF_JVM)
         cores = model.cores_for(products, cell_rows, WITHIN)
+        machines = f"{cores:,} | {-(-cores // CORES_OF_EXECUTOR):,}" if cores else "none would do | none"
         lines.append(
-            f"| {products:,} | {cell_rows:,} | {cores:,} | {-(-cores // CORES_OF_EXECUTOR):,} | {memory:.0f} GB | {embed:,.1f} | "
+            f"| {products:,} | {cell_rows:,} | {machines} | {memory:.0f} GB | {embed:,.1f} | "
             f"{products / TEXTS_OF_GPU / 3600:,.2f} | {rest:,.1f} | {alone:,.0f} min | {shuffled:,.0f} GB | {stored:,.1f} GB |"
         )
     return "\n".join(lines)
@@ -146,9 +147,9 @@ def main() -> None:
     model = model_of(CELL_ROWS, *by_products, search, covers)
     for (products, cell_rows), (night, stored) in nights.items():
         print(f"\n{beside(model, products, cell_rows, night, stored)}{'  (not fitted)' if products == HELD_OUT else ''}")
-    print(f"\na night within {WITHIN / 3600:.0f} hours, by cores like this machine's:\n\n{sizes(model)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "sizing.json").write_text(json.dumps(asdict(model), indent=1), encoding="utf-8")
+    print(f"\na night within {WITHIN / 3600:.0f} hours, by cores like this machine's:\n\n{sizes(model)}")
 
 
 if __name__ == "__main__":

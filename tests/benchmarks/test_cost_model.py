@@ -45,8 +45,7 @@ def test_larger_cells_cost_more_to_search_and_less_to_cover(model: Model) -> Non
 
 def test_cores_share_what_tasks_do_and_not_what_the_driver_does(model: Model) -> None:
     assert model.cores_for(4000, 4000, 10.1 + 20_000 / 5) == 5
-    with pytest.raises(ValueError, match="the driver alone takes"):
-        model.cores_for(4000, 4000, 9.0)
+    assert model.cores_for(4000, 4000, 9.0) is None  # the driver alone takes longer
 
 
 def test_a_stage_is_what_its_tasks_took_and_what_the_driver_did_alone() -> None:
