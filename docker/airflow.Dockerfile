@@ -38,6 +38,7 @@ COPY --chown=shelfmates:0 expectations expectations
 RUN --mount=type=bind,from=uv,source=/uv,target=/uv --mount=type=cache,target=/root/.cache/uv \
     PATH=/uv/bin:$PATH UV_LINK_MODE=copy docker/packages.sh "$VARIANT" --no-dev --group cluster --extra s3 \
     && shelfmates setup --store "$STORE" \
+    && rm .venv/shelfmates/classes-*.jsa \
     && install --directory --owner shelfmates "$AIRFLOW_HOME" data-docs search \
     && chown --recursive shelfmates jobs expectations
 COPY dags dags

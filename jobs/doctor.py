@@ -22,8 +22,7 @@ MEMORY_MINIMUM = 4e9  # bytes: a driver's JVM of 2 GB and two workers that hold 
 
 def examine(settings: str | None = None) -> list[Finding]:
     """One finding for each part; without a readable settings file, the parts that depend on it are left out."""
-    findings = [_finding("java", _java), _finding("jars", _jars), _finding("archive", _archive), _finding("machine", _machine)]
-    findings.append(_finding("gpu", _gpu))
+    findings = [_finding("java", _java), _finding("jars", _jars), _finding("machine", _machine), _finding("gpu", _gpu)]
     try:
         loaded = settings_file.load(settings)
     except ShelfmatesError as error:
@@ -31,6 +30,8 @@ def examine(settings: str | None = None) -> list[Finding]:
     findings.append(
         Finding("settings", True, f"{len(loaded.sources)} sources: {', '.join(loaded.sources)}; fingerprint {loaded.fingerprint}")
     )
+    if loaded.spark.master.startswith("local"):
+        findings.append(_finding("archive", _archive))
     findings += [_finding(f"feed {name}", partial(_feed, name, source)) for name, source in loaded.sources.items()]
     if (interactions := loaded.interactions) is not None:
         findings.append(_finding("feed interactions", lambda: _feed("interactions", interactions)))

@@ -1,9 +1,10 @@
 """What a night costs, as a function of its products: fitted to measured nights, stage by stage.
 
-A stage works for some seconds of cores, which more machines share, and for some in which no task is at work: the driver plans and commits.
-Each is taken to be a constant and a part for each product, neither below 0, fitted by least squares of relative errors. Two things grow
-otherwise, by a power of a size: the search, with the rows of a cell (cells have a bounded size, so with the products it grows like the
-rest); and the cover of a large block, which the driver makes alone, with its cells.
+A stage works for some seconds of cores, and for some in which no task is at work: the driver plans and commits. Each is taken to be a
+constant and a part for each product, neither below 0, fitted by least squares of relative errors. More cores share what tasks take for the
+products, but not their constant: it is mostly that each core gets warm (JVM, Python, model), and each has to. Two things grow otherwise, by
+a power of a size: the search, with the rows of a cell (cells have a bounded size, so with the products it grows like the rest); and the
+cover of a large block, which the driver makes alone, with its cells.
 """
 
 from collections.abc import Iterable
@@ -79,7 +80,7 @@ class Measured:
     shuffled: float
 
     def seconds(self, cores: int) -> float:
-        """On so many cores that are all at work."""
+        """On the so many cores that it was measured on."""
         return self.tasks / cores + self.alone
 
 
@@ -96,9 +97,10 @@ def measured(began: datetime, seconds: float, tasks: Iterable[Task]) -> Measured
 
 @dataclass(frozen=True)
 class Model:
-    """By stage, of nights whose cells have `cell_rows`; `stored` bytes of one night by table; `search` core seconds by the rows of a cell;
-    `cover` seconds by its cells."""
+    """By stage, of nights on so many `cores`, whose cells have `cell_rows`; `stored` bytes of one night by table; `search` core seconds by
+    the rows of a cell; `cover` seconds by its cells."""
 
+    cores: int
     cell_rows: int
     tasks: dict[str, Line]
     alone: dict[str, Line]
@@ -108,14 +110,14 @@ class Model:
     cover: Power
 
     def core_seconds(self, products: float, cell_rows: int) -> dict[str, float]:
-        """Of the tasks of each stage."""
-        found = {stage: line(products) for stage, line in self.tasks.items()}
+        """Of each stage, which more cores share."""
+        found = {stage: line.each * products for stage, line in self.tasks.items()}
         return found | {"neighbours": found["neighbours"] * self.search(cell_rows) / self.search(self.cell_rows)}
 
     def alone_seconds(self, products: float, cell_rows: int) -> dict[str, float]:
-        """Of each stage, in which no task is at work."""
+        """Of each stage, which no number of cores shortens: no task is at work, or each core gets warm."""
         cells = products * OVERLAP / (cell_rows * FILLED)
-        found = {stage: line(products) for stage, line in self.alone.items()}
+        found = {stage: line(products) + self.tasks[stage].constant / self.cores for stage, line in self.alone.items()}
         return found | {"neighbours": found["neighbours"] + (self.cover(cells) if products > cell_rows else 0.0)}
 
     def seconds(self, products: float, cell_rows: int, cores: int) -> dict[str, float]:
@@ -124,7 +126,7 @@ class Model:
         return {stage: seconds / cores + alone[stage] for stage, seconds in self.core_seconds(products, cell_rows).items()}
 
     def cores_for(self, products: float, cell_rows: int, within: float) -> int | None:
-        """The fewest cores of a night within so many seconds; None where what the driver does alone takes longer."""
+        """The fewest cores of a night within so many seconds; None where what they do not shorten takes longer."""
         left = within - sum(self.alone_seconds(products, cell_rows).values())
         if left <= 0:
             return None
@@ -132,10 +134,10 @@ class Model:
 
 
 def model_of(
-    cell_rows: int, nights: dict[int, dict[str, Measured]], stored: dict[int, dict[str, float]], search: Points, cover: Points
+    cores: int, cell_rows: int, nights: dict[int, dict[str, Measured]], stored: dict[int, dict[str, float]], search: Points, cover: Points
 ) -> Model:
-    """Of measured nights by products, each by stage; of the bytes that they store by table; of core seconds of `neighbours` by the rows of
-    a cell; and of seconds of a cover by its cells."""
+    """Of nights by products, each by stage, measured on so many cores; of the bytes that they store by table; of core seconds of
+    `neighbours` by the rows of a cell; and of seconds of a cover by its cells."""
     stages = list(next(iter(nights.values())))
     tables = sorted(set.intersection(*(set(of) for of in stored.values())))
 
@@ -143,4 +145,4 @@ def model_of(
         return {stage: fitted({products: getattr(night[stage], figure) for products, night in nights.items()}) for stage in stages}
 
     sizes = {table: fitted({products: of_night[table] for products, of_night in stored.items()}) for table in tables}
-    return Model(cell_rows, of("tasks"), of("alone"), of("shuffled"), sizes, power(search), power(cover))
+    return Model(cores, cell_rows, of("tasks"), of("alone"), of("shuffled"), sizes, power(search), power(cover))

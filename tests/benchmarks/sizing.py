@@ -111,7 +111,7 @@ def sizes(model: Model) -> str:
     """The table of docker/README.md."""
     lines = [
         "| products | rows of a cell | cores | executors | memory of each | embed, core hours | or GPU hours | the rest, core hours | "
-        "driver alone | shuffled | stored a night |",
+        "not shared | shuffled | stored a night |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for products, cell_rows in SIZES.items():
@@ -121,7 +121,7 @@ def sizes(model: Model) -> str:
         shuffled, stored = (sum(of(products) for of in figures.values()) / 1e9 for figures in (model.shuffled, model.stored))
         memory = CORES_OF_EXECUTOR * (cell_rows * BYTES_OF_ROW / 1e9 + GB_OF_JVM)
         cores = model.cores_for(products, cell_rows, WITHIN)
-        machines = f"{cores:,} | {-(-cores // CORES_OF_EXECUTOR):,}" if cores else "none would do | none"
+        machines = f"{cores:,} | {-(-cores // CORES_OF_EXECUTOR):,}" if cores else "no number would do | "
         lines.append(
             f"| {products:,} | {cell_rows:,} | {machines} | {memory:.0f} GB | {embed:,.1f} | "
             f"{products / TEXTS_OF_GPU / 3600:,.2f} | {rest:,.1f} | {alone:,.0f} min | {shuffled:,.0f} GB | {stored:,.1f} GB |"
@@ -144,7 +144,7 @@ def main() -> None:
     fitted = {products: nights[products, CELL_ROWS] for products in FITTED}
     search = {rows: nights[OF_CELLS, rows][0]["neighbours"].tasks for rows in CELLS}
     by_products = {n: night for n, (night, _) in fitted.items()}, {n: stored for n, (_, stored) in fitted.items()}
-    model = model_of(CELL_ROWS, *by_products, search, covers)
+    model = model_of(CORES, CELL_ROWS, *by_products, search, covers)
     for (products, cell_rows), (night, stored) in nights.items():
         print(f"\n{beside(model, products, cell_rows, night, stored)}{'  (not fitted)' if products == HELD_OUT else ''}")
     FOLDER.mkdir(parents=True, exist_ok=True)

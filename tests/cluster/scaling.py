@@ -1,14 +1,15 @@
 """A night by 1, 2 and 3 workers, each pinned to an equal slice of CPU: seconds by stage, what was shuffled, and how even the work was.
 
-Beside the seconds stands what the model of sizes says (`tests/benchmarks/cost_model.py`) from what one worker's tasks took: they are
-shared, and what the driver does alone is not. The driver and the store have what the slices leave; Airflow stands still meanwhile. Blocks
-are cut into cells of 5,000 nodes, so that three workers have something to share: as a whole, 20,000 are one task.
+Beside the seconds stands what the model of sizes says (`tests/benchmarks/cost_model.py`), fitted to two nights of one worker, of the small
+catalogue and of the large one: the two and the three workers it has not seen. The driver and the store have what the slices leave; Airflow
+stands still meanwhile. Blocks are cut into cells of 5,000 nodes, so that three workers have something to share: as a whole, 20,000 are one
+task.
 """
 
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tests.benchmarks import cost_model
 from tests.cluster.catalogue import Catalogue
@@ -19,6 +20,7 @@ from tests.cluster.slices import sliced, throttled
 SLICE = 0.5  # cores
 STAGES = ("ingest", "validate", "clean", "weigh", "embed", "neighbours", "audit", "publish")
 QUERY = "SELECT stage, started_at, seconds FROM runs ORDER BY started_at"
+Model = tuple[cost_model.Line, ...]  # of what tasks take, and of what the driver does alone
 CELLS = {"SHELFMATES__NEIGHBOURS__CELL_ROWS": "5000"}
 
 
@@ -44,7 +46,9 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
             for number, worker in enumerate(WORKERS, 1):
                 cluster.hosts[worker].cpu = groups[worker]
                 cluster.on(worker)
-                found[number] = measured(cluster, large.nights[0], number)
+                if number == 1:
+                    of_small = measured(cluster, small, number)
+                found[number] = measured(cluster, large, number)
             if not all(throttled(group) for group in groups.values()):
                 raise ClusterError("a worker never wanted more than its slice: the slices measure nothing")
     finally:
@@ -52,18 +56,31 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
             cluster.off(worker)
             cluster.hosts[worker].cpu = None
             cluster.on(worker)
-    print(table(found), flush=True)
+    model = {name: shares({small.items: of_small[name].cost, large.items: found[1][name].cost}) for name in STAGES}
+    print(table(found, model, large.items), flush=True)
     one, most = total(found[1]), total(found[len(WORKERS)])
     return f"{one:.0f} s with 1 worker, {most:.0f} s with {len(WORKERS)}, each of {SLICE} cores: {one / most:.2f} times as fast"
 
 
-def measured(cluster: Cluster, night: date, workers: int) -> dict[str, Stage]:
-    """A night into a lake of its own, by stage."""
-    began, lake = datetime.now(UTC), {"SHELFMATES__LAKE__ROOT": f"s3a://shelfmates/scaling-{workers}"}
-    cluster.worked("driver-1", "shelfmates", "run", "--date", str(night), name=f"scaling-{workers}", further=lake | CELLS)
+def shares(nights: dict[int, cost_model.Measured]) -> Model:
+    """Of one stage of nights of one worker, by their items."""
+    return tuple(cost_model.fitted({items: getattr(cost, figure) for items, cost in nights.items()}) for figure in ("tasks", "alone"))
+
+
+def says(model: Model, items: int, workers: int) -> float:
+    """Seconds of a stage: workers share what tasks take for the items, and get warm each by itself."""
+    tasks, alone = model
+    return alone(items) + tasks.constant + tasks.each * items / workers
+
+
+def measured(cluster: Cluster, catalogue: Catalogue, workers: int) -> dict[str, Stage]:
+    """The catalogue's first night into a lake of its own, by stage."""
+    name = f"scaling-{catalogue.name}-{workers}"
+    began, lake = datetime.now(UTC), {"SHELFMATES__LAKE__ROOT": f"s3a://shelfmates/{name}"}
+    cluster.worked("driver-1", "shelfmates", "run", "--date", str(catalogue.nights[0]), name=name, further=lake | CELLS)
     rows = json.loads(cluster.run("analyst", "shelfmates", "sql", "--format", "json", QUERY, further=lake))
     (application,) = applications(cluster.store, began)
-    print(f"  {workers} workers: {(datetime.now(UTC) - began).total_seconds():.0f} s with all that is around", flush=True)
+    print(f"  {catalogue.name}, {workers} workers: {(datetime.now(UTC) - began).total_seconds():.0f} s with all that is around", flush=True)
     return {row["stage"]: _of_stage(application, row) for row in rows if row["stage"] in STAGES}
 
 
@@ -74,23 +91,22 @@ def _of_stage(application: Application, row: dict[str, str]) -> Stage:
     return Stage(cost_model.measured(start, seconds, tasks), seconds, skew(tasks))
 
 
-def table(found: dict[int, dict[str, Stage]]) -> str:
+def table(found: dict[int, dict[str, Stage]], model: dict[str, Model], items: int) -> str:
     """A line a stage, four columns a number of workers; the last line is the whole night."""
     width = 4 * 9
     lines = [f"{'':12}" + "".join(f"{f'{number} worker' + 's' * (number > 1):>{width}}" for number in found)]
     lines.append(f"{'stage':12}" + f"{'s':>9}{'model s':>9}{'MB':>9}{'skew':>9}" * len(found))
     for name in STAGES:
-        one = found[1][name].cost
-        lines.append(f"{name:12}" + "".join(columns(of[name], one.seconds(number)) for number, of in found.items()))
+        lines.append(f"{name:12}" + "".join(columns(of[name], says(model[name], items, number)) for number, of in found.items()))
     line = f"{'night':12}"
     for number, of in found.items():
-        says = sum(stage.cost.seconds(number) for stage in found[1].values())
-        line += f"{total(of):>9.1f}{says:>9.1f}{f'model {100 * (says / total(of) - 1):+.0f} %':>18}"
+        expected = sum(says(stage, items, number) for stage in model.values())
+        line += f"{total(of):>9.1f}{expected:>9.1f}{f'model {100 * (expected / total(of) - 1):+.0f} %':>18}"
     return "\n".join([*lines, line])
 
 
-def columns(stage: Stage, says: float) -> str:
-    return f"{stage.seconds:>9.1f}{says:>9.1f}{stage.cost.shuffled / 1e6:>9.1f}{stage.skew:>9.2f}"
+def columns(stage: Stage, expected: float) -> str:
+    return f"{stage.seconds:>9.1f}{expected:>9.1f}{stage.cost.shuffled / 1e6:>9.1f}{stage.skew:>9.2f}"
 
 
 def total(night: dict[str, Stage]) -> float:

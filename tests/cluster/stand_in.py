@@ -22,7 +22,7 @@ from tests.cluster.hosts import HOME, HostError, entered
 from tests.cluster.services import ROOT, one_shots
 
 SOCKET, REFUSED = "stand-in.sock", 125  # as docker itself ends where it refuses
-CLIENT = '#!/bin/sh\nPYTHONPATH={root}:{root}/plugins exec {python} -m tests.cluster.stand_in {folder} "$@"\n'
+CLIENT = '#!/bin/sh\nPYTHONPATH={root}:{root}/plugins exec {python} -P -m tests.cluster.stand_in {folder} "$@"\n'
 SPARE = "spare"  # where services are run that are at work elsewhere
 SHORT = {"-e": "--env", "-w": "--workdir", "-n": "--tail"}
 OF_CONTAINERS = ("--env", "--workdir", "--index", "--entrypoint", "--user", "-u", "--volume", "-v", "--publish", "-p", "--name")

@@ -15,7 +15,7 @@ from jobs.store import STORES
 from jobs.toolchain import Finding
 from tests.conftest import MINIMAL
 
-PARTS = ["java", "jars", "archive", "machine", "gpu", "settings", "feed shop", "model", "lake"]
+PARTS = ["java", "jars", "machine", "gpu", "settings", "archive", "feed shop", "model", "lake"]
 Memory = namedtuple("Memory", "total")
 Disk = namedtuple("Disk", "free")
 
