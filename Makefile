@@ -44,7 +44,7 @@ $(READY): uv.lock pyproject.toml
 	@[ -x $(UV) ] || $(MAKE) --no-print-directory $(UV)
 	@echo "setup: installing the packages of uv.lock"
 	@$(UV) sync --frozen --compile-bytecode --python $(PYTHON) 2>&1 | sed '/^ [-+~] /d'
-	@.venv/bin/shelfmates setup
+	@.venv/bin/shelfmates setup $(if $(STORE),--store $(STORE))
 	@touch $@
 
 build/uv/bin/uv:
@@ -84,7 +84,9 @@ demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and
 		done
 	@.venv/bin/shelfmates report --settings $(DEMO)/shelfmates.toml
 
+test: STORE := s3 # what commits depend on there is tried too
 test: setup ## style, types and tests
+	@.venv/bin/shelfmates setup --store $(STORE) >/dev/null
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
@@ -96,10 +98,10 @@ test-browser: setup ## Airflow's pages in a headless Chromium: a night by the fo
 	@$(UV) sync --quiet --frozen --inexact --group browser
 	@.venv/bin/python -m pytest -m browser tests/browser
 
+test-cluster: STORE := s3
 test-cluster: setup ## a real small cluster on this machine, as root: S3, PostgreSQL, Airflow, Spark's hosts (SECTIONS, KEEP, STAY=1)
 	@$(UV) sync --quiet --frozen --inexact --group cluster --extra s3
-	@.venv/bin/shelfmates setup --store s3
-	@.venv/bin/python -m pytest -q tests/jobs/test_s3_log_store.py
+	@.venv/bin/shelfmates setup --store $(STORE)
 	@PYTHONPATH=plugins .venv/bin/python -m tests.cluster $(SECTIONS) $(if $(KEEP),--keep='$(KEEP)') $(if $(STAY),--stay)
 
 approval-test: setup ## held nights under a real Airflow: one is released, one rejected, and a webhook is told

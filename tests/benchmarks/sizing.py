@@ -131,8 +131,6 @@ def sizes(model: Model) -> str:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    covers = {count: cover_seconds(count) for count in COVERS}
-    print(f"covers: {', '.join(f'{count:,} cells {seconds:.1f} s' for count, seconds in covers.items())}", flush=True)
     nights: dict[tuple[int, int], tuple[dict[str, Measured], dict[str, float]]] = {}
     wanted = [*((products, CELL_ROWS) for products in FITTED), *((OF_CELLS, rows) for rows in CELLS), (HELD_OUT, HELD_OUT_CELL_ROWS)]
     with tempfile.TemporaryDirectory(prefix="shelfmates-bench-") as made:
@@ -141,6 +139,8 @@ def main() -> None:
             nights[products, cell_rows] = night_of(Path(made) / f"{products}-{cell_rows}", products, cell_rows)
             seconds = sum(f.seconds(CORES) for f in nights[products, cell_rows][0].values())
             print(f"{products:,} products in cells of {cell_rows:,} rows: {seconds:.1f} s", flush=True)
+    covers = {count: cover_seconds(count) for count in COVERS}
+    print(f"covers: {', '.join(f'{count:,} cells {seconds:.1f} s' for count, seconds in covers.items())}", flush=True)
     fitted = {products: nights[products, CELL_ROWS] for products in FITTED}
     search = {rows: nights[OF_CELLS, rows][0]["neighbours"].tasks for rows in CELLS}
     by_products = {n: night for n, (night, _) in fitted.items()}, {n: stored for n, (_, stored) in fitted.items()}

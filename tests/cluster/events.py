@@ -62,7 +62,7 @@ def applications(store: Path, since: datetime) -> list[Application]:
     """Those that have begun since, and ended, in their order."""
     files: dict[Path, list[Path]] = {}
     for file in sorted((store / FOLDER).rglob("*")):
-        if file.is_file() and not file.name.startswith("appstatus"):
+        if file.is_file() and not file.name.startswith(("appstatus", ".")):  # a disk has checksums beside them
             files.setdefault(file.parent if file.name.startswith("events_") else file, []).append(file)
     found = [_read(Application(of), lines(parts)) for of, parts in files.items()]
     return sorted((application for application in found if application.began >= since), key=lambda application: application.began)
