@@ -14,10 +14,10 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from jobs.cells import FILLED
+from jobs.cells import FILLED, OVERLAPS
 from tests.cluster.events import Task
 
-OVERLAP = 2.0  # cells that a product is in: of real and of generated names 2 to 3 were enough
+OVERLAP = 3  # cells that a product is in: of real and of generated names 2 to 3 were enough
 
 Points = dict[int, float]  # by products
 
@@ -73,15 +73,17 @@ def power(points: Points) -> Power:
 
 @dataclass(frozen=True)
 class Measured:
-    """One stage of one night: seconds of its tasks, of all cores together; seconds in which none was at work; bytes shuffled."""
+    """One stage of one night: seconds of its tasks, of all cores together; seconds in which none was at work, but for those of the `cover`
+    of large blocks; bytes shuffled."""
 
     tasks: float
     alone: float
     shuffled: float
+    cover: float = 0.0
 
     def seconds(self, cores: int) -> float:
         """On the so many cores that it was measured on."""
-        return self.tasks / cores + self.alone
+        return self.tasks / cores + self.alone + self.cover
 
 
 def measured(began: datetime, seconds: float, tasks: Iterable[Task]) -> Measured:
@@ -116,9 +118,10 @@ class Model:
 
     def alone_seconds(self, products: float, cell_rows: int) -> dict[str, float]:
         """Of each stage, which no number of cores shortens: no task is at work, or each core gets warm."""
-        cells = products * OVERLAP / (cell_rows * FILLED)
+        tried = [overlap for overlap in OVERLAPS if overlap <= OVERLAP and products > cell_rows]
+        cover = sum(self.cover(products * overlap / (cell_rows * FILLED)) for overlap in tried)
         found = {stage: line(products) + self.tasks[stage].constant / self.cores for stage, line in self.alone.items()}
-        return found | {"neighbours": found["neighbours"] + (self.cover(cells) if products > cell_rows else 0.0)}
+        return found | {"neighbours": found["neighbours"] + cover}
 
     def seconds(self, products: float, cell_rows: int, cores: int) -> dict[str, float]:
         """Of each stage, on so many cores that are all at work."""

@@ -1,10 +1,11 @@
 """That the model of what nights cost finds what made up points were made of."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.benchmarks.cost_model import FILLED, OVERLAP, Line, Measured, Model, fitted, measured, model_of, power
+from tests.benchmarks.cost_model import FILLED, Line, Measured, Model, fitted, measured, model_of, power
 from tests.cluster.events import Task
 
 
@@ -38,7 +39,7 @@ def test_larger_cells_cost_more_to_search_and_less_to_cover(model: Model) -> Non
     seconds = model.core_seconds(8000, 4000)
     assert seconds == {"embed": pytest.approx(8000), "neighbours": pytest.approx(32_000)}
     alone = model.alone_seconds(8000, 4000)
-    assert alone == {"embed": pytest.approx(10.0), "neighbours": pytest.approx(8000 * OVERLAP / (4000 * FILLED))}
+    assert alone == {"embed": pytest.approx(10.0), "neighbours": pytest.approx(8000 * (1 + 2 + 3) / (4000 * FILLED))}
     assert model.alone_seconds(4000, 4000)["neighbours"] == pytest.approx(0)  # one cell needs no cover
     assert model.shuffled["neighbours"] == Line(pytest.approx(0), pytest.approx(8.0))
     assert model.stored["neighbours"](10) == pytest.approx(1000.0)
@@ -58,3 +59,4 @@ def test_a_stage_is_what_its_tasks_took_and_what_the_driver_did_alone() -> None:
     found = measured(began, 10.0, tasks)
     assert found == Measured(8.0, 4.0, 300)  # alone from 0 to 1, 6 to 8 and 9 to 10
     assert found.seconds(2) == 8.0
+    assert replace(found, alone=3.0, cover=1.0).seconds(2) == 8.0
