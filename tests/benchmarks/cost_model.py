@@ -1,10 +1,11 @@
 """What a night costs, as a function of its products: fitted to measured nights, stage by stage.
 
-A stage works for some seconds of cores, and for some in which no task is at work: the driver plans and commits. Each is taken to be a
-constant and a part for each product, neither below 0, fitted by least squares of relative errors. More cores share what tasks take for the
-products, but not their constant: it is mostly that each core gets warm (JVM, Python, model), and each has to. Two things grow otherwise, by
-a power of a size: the search, with the rows of a cell (cells have a bounded size, so with the products it grows like the rest); and the
-cover of a large block, which the driver makes alone, with its cells.
+A stage works for some seconds of cores, taken to be a constant and a part for each product, neither below 0, fitted by least squares of
+relative errors; and for some in which no task is at work: the driver plans and commits, which is the same for all sizes. More cores share
+what tasks take for the products, but not their constant: it is mostly that each core gets warm (JVM, Python, model), and each has to. What
+is searched in overlapping cells counts once for each cell. Two things grow by a power of a size: the search, with the rows of a cell (cells
+have a bounded size, so with the products it grows like the rest); and the cover of a large block, which the driver makes alone, with its
+cells.
 """
 
 from collections.abc import Iterable
@@ -16,8 +17,6 @@ import numpy.typing as npt
 
 from jobs.cells import FILLED, OVERLAPS
 from tests.cluster.events import Task
-
-OVERLAP = 3  # cells that a product is in: of real and of generated names 2 to 3 were enough
 
 Points = dict[int, float]  # by products
 
@@ -41,6 +40,12 @@ def fitted(points: Points) -> Line:
     candidates = [_least(np.stack([np.ones_like(sizes), sizes]), values, weights), *(_least(one, values, weights) for one in _alone(sizes))]
     allowed = [line for line in candidates if line.constant >= 0 and line.each >= 0]
     return min(allowed, key=lambda line: float((((line.constant + line.each * sizes) - values) ** 2 * weights**2).sum()))
+
+
+def steady(points: Points) -> float:
+    """The constant of least squares of relative errors."""
+    values = np.array(list(points.values()))
+    return _least(np.stack([np.ones_like(values), np.zeros_like(values)]), values, 1 / np.maximum(values, 1e-9)).constant
 
 
 def _alone(sizes: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
@@ -74,12 +79,13 @@ def power(points: Points) -> Power:
 @dataclass(frozen=True)
 class Measured:
     """One stage of one night: seconds of its tasks, of all cores together; seconds in which none was at work, but for those of the `cover`
-    of large blocks; bytes shuffled."""
+    of large blocks; bytes shuffled; in how many cells each product was."""
 
     tasks: float
     alone: float
     shuffled: float
     cover: float = 0.0
+    overlap: int = 1
 
     def seconds(self, cores: int) -> float:
         """On the so many cores that it was measured on."""
@@ -99,13 +105,14 @@ def measured(began: datetime, seconds: float, tasks: Iterable[Task]) -> Measured
 
 @dataclass(frozen=True)
 class Model:
-    """By stage, of nights on so many `cores`, whose cells have `cell_rows`; `stored` bytes of one night by table; `search` core seconds by
-    the rows of a cell; `cover` seconds by its cells."""
+    """By stage, of nights on so many `cores`, whose cells have `cell_rows`, each product of a large block in `overlap` of them; `stored`
+    bytes of one night by table; `search` core seconds by the rows of a cell; `cover` seconds by its cells."""
 
     cores: int
     cell_rows: int
+    overlap: int
     tasks: dict[str, Line]
-    alone: dict[str, Line]
+    alone: dict[str, float]
     shuffled: dict[str, Line]
     stored: dict[str, Line]
     search: Power
@@ -113,20 +120,24 @@ class Model:
 
     def core_seconds(self, products: float, cell_rows: int) -> dict[str, float]:
         """Of each stage, which more cores share."""
-        found = {stage: line.each * products for stage, line in self.tasks.items()}
+        found = {stage: line.each * self._placed(stage, products, cell_rows) for stage, line in self.tasks.items()}
         return found | {"neighbours": found["neighbours"] * self.search(cell_rows) / self.search(self.cell_rows)}
 
     def alone_seconds(self, products: float, cell_rows: int) -> dict[str, float]:
         """Of each stage, which no number of cores shortens: no task is at work, or each core gets warm."""
-        tried = [overlap for overlap in OVERLAPS if overlap <= OVERLAP and products > cell_rows]
+        tried = [overlap for overlap in OVERLAPS if overlap <= self.overlap and products > cell_rows]
         cover = sum(self.cover(products * overlap / (cell_rows * FILLED)) for overlap in tried)
-        found = {stage: line(products) + self.tasks[stage].constant / self.cores for stage, line in self.alone.items()}
+        found = {stage: seconds + self.tasks[stage].constant / self.cores for stage, seconds in self.alone.items()}
         return found | {"neighbours": found["neighbours"] + cover}
 
     def seconds(self, products: float, cell_rows: int, cores: int) -> dict[str, float]:
         """Of each stage, on so many cores that are all at work."""
         alone = self.alone_seconds(products, cell_rows)
         return {stage: seconds / cores + alone[stage] for stage, seconds in self.core_seconds(products, cell_rows).items()}
+
+    def shuffled_bytes(self, products: float, cell_rows: int) -> dict[str, float]:
+        """Of each stage."""
+        return {stage: line(self._placed(stage, products, cell_rows)) for stage, line in self.shuffled.items()}
 
     def cores_for(self, products: float, cell_rows: int, within: float) -> int | None:
         """The fewest cores of a night within so many seconds; None where what they do not shorten takes longer."""
@@ -135,17 +146,30 @@ class Model:
             return None
         return int(np.ceil(sum(self.core_seconds(products, cell_rows).values()) / left))
 
+    def _placed(self, stage: str, products: float, cell_rows: int) -> float:
+        """The products, once for each cell they are searched in."""
+        return products * self.overlap if stage == "neighbours" and products > cell_rows else products
+
 
 def model_of(
     cores: int, cell_rows: int, nights: dict[int, dict[str, Measured]], stored: dict[int, dict[str, float]], search: Points, cover: Points
 ) -> Model:
     """Of nights by products, each by stage, measured on so many cores; of the bytes that they store by table; of core seconds of
-    `neighbours` by the rows of a cell; and of seconds of a cover by its cells."""
+    `neighbours` by the rows of a cell, for one cell a product; and of seconds of a cover by its cells."""
     stages = list(next(iter(nights.values())))
     tables = sorted(set.intersection(*(set(of) for of in stored.values())))
 
-    def of(figure: str) -> dict[str, Line]:
-        return {stage: fitted({products: getattr(night[stage], figure) for products, night in nights.items()}) for stage in stages}
+    def of(stage: str, figure: str) -> Points:
+        return {products * night[stage].overlap: getattr(night[stage], figure) for products, night in nights.items()}
 
-    sizes = {table: fitted({products: of_night[table] for products, of_night in stored.items()}) for table in tables}
-    return Model(cores, cell_rows, of("tasks"), of("alone"), of("shuffled"), sizes, power(search), power(cover))
+    return Model(
+        cores=cores,
+        cell_rows=cell_rows,
+        overlap=max(night["neighbours"].overlap for night in nights.values()),
+        tasks={stage: fitted(of(stage, "tasks")) for stage in stages},
+        alone={stage: steady(of(stage, "alone")) for stage in stages},
+        shuffled={stage: fitted(of(stage, "shuffled")) for stage in stages},
+        stored={table: fitted({products: of_night[table] for products, of_night in stored.items()}) for table in tables},
+        search=power(search),
+        cover=power(cover),
+    )

@@ -8,8 +8,9 @@ large ones are; that of 20,000 in cells of 2,500 and 10,000 rows as well; covers
 that is not counted. What tasks do, and what they shuffle, is taken from Spark's event log; what the driver does alone is the rest of a
 stage's time.
 
-Prints what was measured beside what the model says, its error on the last night, and a table of sizes; writes build/bench/sizing.json.
-Sizes are extrapolated far beyond the nights, which knew no network: of large clusters take half as much again.
+Prints what was measured beside what the model says, its error on the last night, and a table of sizes; writes what was measured, and the
+model, to build/bench/sizing.json. Sizes are extrapolated far beyond the nights, which knew no network: of large clusters take half as much
+again.
 """
 
 import argparse
@@ -65,8 +66,9 @@ def night_of(folder: Path, products: int, cell_rows: int) -> tuple[dict[str, Mea
     (application,) = applications(Path(lake), datetime.min.replace(tzinfo=UTC))
     runs = {row["stage"]: row for row in delta_table(f"{lake}/runs").to_pyarrow_table().to_pylist()}
     stages = {stage: measured(runs[stage]["started_at"], runs[stage]["seconds"], application.tasks) for stage in STAGES}
-    cover, searched = dict(runs["neighbours"]["figures"])["cover_seconds"], stages["neighbours"]
-    stages["neighbours"] = replace(searched, alone=max(0.0, searched.alone - cover), cover=cover)
+    figures, searched = dict(runs["neighbours"]["figures"]), stages["neighbours"]
+    cover, overlap = figures["cover_seconds"], int(figures["overlap_max"])
+    stages["neighbours"] = replace(searched, alone=max(0.0, searched.alone - cover), cover=cover, overlap=overlap)
     return stages, {name: _stored(Path(lake, name)) for name in TABLES if Path(lake, name).is_dir()}
 
 
@@ -88,14 +90,14 @@ def cover_seconds(count: int) -> float:
 
 def beside(model: Model, products: int, cell_rows: int, night: dict[str, Measured], stored: dict[str, float]) -> str:
     """A line a stage: what was measured on CORES cores, and what the model says."""
-    said = model.seconds(products, cell_rows, CORES)
-    head = f"{products:,} products, cells of {cell_rows:,}"
-    lines = [f"{head:36}{'measured s':>12}{'model s':>10}{'measured MB':>13}{'model MB':>10}  shuffled"]
+    said, moved = model.seconds(products, cell_rows, CORES), model.shuffled_bytes(products, cell_rows)
+    head = f"{products:,} products, each in {night['neighbours'].overlap} cells of {cell_rows:,}"
+    lines = [f"{head:46}{'measured s':>12}{'model s':>10}{'measured MB':>13}{'model MB':>10}  shuffled"]
     for stage, figures in night.items():
-        shuffled = f"{figures.shuffled / 1e6:13.1f}{model.shuffled[stage](products) / 1e6:10.1f}"
-        lines.append(f"  {stage:34}{figures.seconds(CORES):12.1f}{said[stage]:10.1f}{shuffled}")
+        shuffled = f"{figures.shuffled / 1e6:13.1f}{moved[stage] / 1e6:10.1f}"
+        lines.append(f"  {stage:44}{figures.seconds(CORES):12.1f}{said[stage]:10.1f}{shuffled}")
     for name, (found, expected) in totals(model, products, cell_rows, night, stored).items():
-        lines.append(f"  {name:34}{found:12,.1f}{expected:10,.1f}   error {100 * (expected / found - 1):+.0f} %")
+        lines.append(f"  {name:44}{found:12,.1f}{expected:10,.1f}   error {100 * (expected / found - 1):+.0f} %")
     return "\n".join(lines)
 
 
@@ -105,7 +107,7 @@ def totals(
     """What was measured of the whole night, and what the model says."""
     return {
         "seconds": (sum(f.seconds(CORES) for f in night.values()), sum(model.seconds(products, cell_rows, CORES).values())),
-        "shuffled MB": (sum(f.shuffled for f in night.values()) / 1e6, sum(of(products) for of in model.shuffled.values()) / 1e6),
+        "shuffled MB": (sum(f.shuffled for f in night.values()) / 1e6, sum(model.shuffled_bytes(products, cell_rows).values()) / 1e6),
         "stored MB": (sum(stored[name] for name in model.stored) / 1e6, sum(of(products) for of in model.stored.values()) / 1e6),
     }
 
@@ -121,7 +123,8 @@ def sizes(model: Model) -> str:
         seconds = model.core_seconds(products, cell_rows)
         embed, rest = seconds["embed"] / 3600, (sum(seconds.values()) - seconds["embed"]) / 3600
         alone = sum(model.alone_seconds(products, cell_rows).values()) / 60
-        shuffled, stored = (sum(of(products) for of in figures.values()) / 1e9 for figures in (model.shuffled, model.stored))
+        shuffled = sum(model.shuffled_bytes(products, cell_rows).values()) / 1e9
+        stored = sum(of(products) for of in model.stored.values()) / 1e9
         memory = CORES_OF_EXECUTOR * (cell_rows * BYTES_OF_ROW / 1e9 + GB_OF_JVM)
         cores = model.cores_for(products, cell_rows, WITHIN)
         machines = f"{cores:,} | {-(-cores // CORES_OF_EXECUTOR):,}" if cores else "no number would do | "
@@ -145,14 +148,24 @@ def main() -> None:
     covers = {count: cover_seconds(count) for count in COVERS}
     print(f"covers: {', '.join(f'{count:,} cells {seconds:.1f} s' for count, seconds in covers.items())}", flush=True)
     fitted = {products: nights[products, CELL_ROWS] for products in FITTED}
-    search = {rows: nights[OF_CELLS, rows][0]["neighbours"].tasks for rows in CELLS}
+    searched = {rows: nights[OF_CELLS, rows][0]["neighbours"] for rows in CELLS}
+    search = {rows: figures.tasks / figures.overlap for rows, figures in searched.items()}
     by_products = {n: night for n, (night, _) in fitted.items()}, {n: stored for n, (_, stored) in fitted.items()}
     model = model_of(CORES, CELL_ROWS, *by_products, search, covers)
     for (products, cell_rows), (night, stored) in nights.items():
-        print(f"\n{beside(model, products, cell_rows, night, stored)}{'  (not fitted)' if products == HELD_OUT else ''}")
+        unseen = products == HELD_OUT
+        said = model if unseen else replace(model, overlap=night["neighbours"].overlap)
+        print(f"\n{beside(said, products, cell_rows, night, stored)}{'  (not fitted)' if unseen else ''}")
+    of_all = replace(model, overlap=max(night["neighbours"].overlap for night, _ in nights.values()))
+    print(f"\na night within {WITHIN / 3600:.0f} hours, by cores like this machine's, each product in {of_all.overlap} cells:\n")
+    print(sizes(of_all))
     FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / "sizing.json").write_text(json.dumps(asdict(model), indent=1), encoding="utf-8")
-    print(f"\na night within {WITHIN / 3600:.0f} hours, by cores like this machine's:\n\n{sizes(model)}")
+    measured_nights = [
+        {"products": products, "cell_rows": cell_rows, "stored": stored, "stages": {name: asdict(stage) for name, stage in night.items()}}
+        for (products, cell_rows), (night, stored) in nights.items()
+    ]
+    written = {"nights": measured_nights, "covers": covers, "model": asdict(model)}
+    (FOLDER / "sizing.json").write_text(json.dumps(written, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

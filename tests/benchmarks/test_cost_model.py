@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.benchmarks.cost_model import FILLED, Line, Measured, Model, fitted, measured, model_of, power
+from tests.benchmarks.cost_model import FILLED, Measured, Model, fitted, measured, model_of, power
 from tests.cluster.events import Task
 
 
@@ -29,24 +29,25 @@ def test_a_power_is_found() -> None:
 
 @pytest.fixture
 def model() -> Model:
-    """1 core second a product to embed; to search 2, of cells of 1,000 rows, growing with their root; the driver 7 s, and 1 s a cell;
-    each of two cores gets warm in 3 s."""
-    nights = {n: {"embed": Measured(6.0 + n, 7.0, 0.0), "neighbours": Measured(2.0 * n, 0.0, 8.0 * n)} for n in (1000, 2000, 4000)}
+    """1 core second a product to embed; to search 2 a cell that it is in, of cells of 1,000 rows, growing with their root; the driver 7 s,
+    and 1 s a cell; each of two cores gets warm in 3 s. A product is in 3 cells."""
+    nights = {n: {"embed": Measured(6.0 + n, 7.0, 0.0), "neighbours": Measured(6.0 * n, 0.0, 24.0 * n, overlap=3)} for n in (2000, 4000)}
     return model_of(2, 1000, nights, {n: {"neighbours": 100.0 * n} for n in nights}, {1000: 1.0, 4000: 2.0}, {10: 10.0, 100: 100.0})
 
 
 def test_larger_cells_cost_more_to_search_and_less_to_cover(model: Model) -> None:
     seconds = model.core_seconds(8000, 4000)
-    assert seconds == {"embed": pytest.approx(8000), "neighbours": pytest.approx(32_000)}
+    assert seconds == {"embed": pytest.approx(8000), "neighbours": pytest.approx(8000 * 3 * 2 * 2)}
     alone = model.alone_seconds(8000, 4000)
     assert alone == {"embed": pytest.approx(10.0), "neighbours": pytest.approx(8000 * (1 + 2 + 3) / (4000 * FILLED))}
     assert model.alone_seconds(4000, 4000)["neighbours"] == pytest.approx(0)  # one cell needs no cover
-    assert model.shuffled["neighbours"] == Line(pytest.approx(0), pytest.approx(8.0))
+    assert model.shuffled_bytes(8000, 4000) == {"embed": 0.0, "neighbours": pytest.approx(8000 * 24.0)}
+    assert model.shuffled_bytes(4000, 4000)["neighbours"] == pytest.approx(4000 * 8.0)  # one cell has each product once
     assert model.stored["neighbours"](10) == pytest.approx(1000.0)
 
 
 def test_cores_share_what_tasks_do_and_not_what_the_driver_does(model: Model) -> None:
-    assert model.cores_for(4000, 4000, 10.1 + 20_000 / 5) == 5
+    assert model.cores_for(4000, 4000, 10.1 + (4000 + 4000 * 2 * 2) / 5) == 5
     assert model.cores_for(4000, 4000, 9.0) is None  # the driver alone takes longer
 
 
