@@ -59,7 +59,9 @@ def _own_mounts(cluster: Cluster, host: str) -> Iterator[Mount]:
     if service is None:
         yield Mount(ROOT / "tests", f"{HOME}/tests")
         yield Mount(cluster.folder / "settings", f"{HOME}/settings")
-        yield Mount(cluster.folder / "expected", "/expected")
+        expected = cluster.folder / "expected"
+        expected.mkdir(exist_ok=True)  # there is none where nothing is compared
+        yield Mount(expected, "/expected")
     elif service.image == "versity/versitygw":
         yield Mount(image.gateway(service.version), "/opt/versitygw")
     for volume in (service or cluster.services["scheduler"]).volumes:
