@@ -84,6 +84,7 @@ def stayed(cluster: Cluster) -> None:
     with listening(cluster) as folder:
         print(f"\nthe cluster stays up until Ctrl-C. In another terminal, as root:\n  export PATH={folder}:$PATH")
         print("  docker compose ps\n  docker compose exec scheduler airflow dags list\n  docker compose exec spark-worker bash")
+        print("DAGs run when they are triggered, not by their schedules; Airflow's pages are on http://api-server:8080 of the hosts alone")
         print(f"the admin's password of Airflow's pages: {cluster.values['ADMIN_PASSWORD']}", flush=True)
         try:
             signal.pause()
@@ -100,6 +101,7 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background is told to ignore it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("cluster: told to end"))  # what was started is ended on the way out
     urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))  # hosts know no proxy
     asked = given.sections or ([] if given.stay else list(SECTIONS))

@@ -45,7 +45,7 @@ def answered(cluster: Cluster, words: Sequence[str], folder: Path) -> dict[str, 
     """What a client in that folder is to run (`exec`, `environment`), or what was done (`said`). Raises ClusterError."""
     if words[:1] != ["compose"]:
         raise ClusterError(f"docker {' '.join(words)}: only `docker compose` is stood in for")
-    _, (command, *rest) = parted(words[1:], OF_SERVICES)
+    command, *rest = parted(words[1:], OF_SERVICES)[1] or ["without a command"]
     if command in ("exec", "run"):
         return _to_run(cluster, command, *parted(rest, OF_CONTAINERS))
     if command == "cp":
@@ -64,10 +64,15 @@ def answered(cluster: Cluster, words: Sequence[str], folder: Path) -> dict[str, 
 
 
 def _to_run(cluster: Cluster, command: str, options: Options, rest: list[str]) -> dict[str, Any]:
-    name, *words = rest
+    name, *words = rest or [""]
     told = dict(options)
     if command == "exec":  # on a host of any name, `analyst` too
-        host = name if name in cluster.hosts else cluster.hosts_of(_known(cluster, name))[int(told.get("--index", "1")) - 1]
+        index, hosts = int(told.get("--index", "1")), [name] if name in cluster.hosts else cluster.hosts_of(_known(cluster, name))
+        if not 0 < index <= len(hosts):
+            raise ClusterError(f"service {name} has no container {index}")
+        host = hosts[index - 1]
+        if cluster.service_of(host) and host not in cluster.wanted:
+            raise ClusterError(f"service {name} is not running")
         known = cluster.environment(host)
     else:
         service = cluster.services[_known(cluster, name)]
@@ -110,6 +115,8 @@ def _hosts(cluster: Cluster, services: Sequence[str]) -> list[str]:
 
 def _up(cluster: Cluster, services: Sequence[str], options: Options) -> str:
     scaled = next((int(value.partition("=")[2]) for name, value in options if name == "--scale"), None)
+    if scaled is not None and scaled > len(WORKERS):
+        raise ClusterError(f"there are {len(WORKERS)} worker hosts, and no more")
     wanted = [host for host in _hosts(cluster, services) if scaled is None or host not in WORKERS[scaled:]]
     if scaled is not None:
         for host in set(WORKERS[scaled:]) & cluster.wanted:
@@ -142,7 +149,8 @@ def _ps(cluster: Cluster, services: Sequence[str], options: Options) -> str:
 
 def _logs(cluster: Cluster, services: Sequence[str], options: Options) -> str:
     lines = next((int(value) for name, value in options if name == "--tail" and value.isdecimal()), 100)
-    return "\n".join(cluster.end_of(cluster.log(host), lines) for service in services for host in cluster.hosts_of(service))
+    hosts = [host for service in services for host in cluster.hosts_of(service)]
+    return "\n".join(f"==> {host} <==\n{cluster.end_of(cluster.log(host), lines)}" for host in hosts)
 
 
 @contextmanager

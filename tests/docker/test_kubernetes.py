@@ -51,6 +51,13 @@ def test_paths_are_those_of_the_images() -> None:
         assert (DOCKER.parent / Path(CONF[key]).relative_to("/opt/shelfmates")).is_file()
 
 
+def test_the_example_of_keys_has_all_that_are_asked_for() -> None:
+    text = (FOLDER / "airflow-values.yaml").read_text(encoding="utf-8")
+    asked = set(re.findall(r"name: shelfmates-keys\n\s+key: (\S+)", text)) | {"connection", "fernet-key", "api-secret-key", "jwt-secret"}
+    lines = (FOLDER / "keys.env.example").read_text(encoding="utf-8").splitlines()
+    assert {line.partition("=")[0] for line in lines if not line.startswith("#")} == asked
+
+
 def test_settings_with_it_load(tmp_path: Path) -> None:
     """[spark] of docker/shelfmates.toml replaced, as the runbook says."""
     ours = (DOCKER / "shelfmates.toml").read_text(encoding="utf-8")
