@@ -77,10 +77,7 @@ def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.
     leaders = sample[random.choice(len(sample), min(count, len(sample)), replace=False)]
     for step in range(LLOYD_STEPS + 3 * count):
         own = cells_of(sample, leaders, 1)[:, 0]
-        by_cell = np.argsort(own, kind="stable")
-        filled, first = np.unique(own[by_cell], return_index=True)
-        sums = np.zeros(leaders.shape, dtype=np.float64)
-        sums[filled] = np.add.reduceat(sample[by_cell].astype(np.float64), first)
+        sums = summed(sample, own, len(leaders))
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         leaders = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), leaders).astype(np.float32)
         if step < LLOYD_STEPS:
@@ -92,6 +89,15 @@ def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.
         leaders = np.concatenate([np.delete(leaders, list(halves), axis=0), *halves.values()])
     sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
     return leaders[np.argsort(-sizes, kind="stable")]
+
+
+def summed(vectors: Vectors, own: Cells, count: int) -> npt.NDArray[np.float64]:
+    """(count, d) float64: of each cell the sum of the (n, d) vectors whose `own` (n,) it is, zero where there is none."""
+    found = np.zeros((count, vectors.shape[1]), dtype=np.float64)
+    by_cell = np.argsort(own, kind="stable")
+    filled, first = np.unique(own[by_cell], return_index=True)
+    found[filled] = np.add.reduceat(vectors[by_cell].astype(np.float64), first)
+    return found
 
 
 def _halves(sample: Vectors, own: Cells, cells: list[int], random: np.random.Generator) -> Iterator[tuple[int, Vectors]]:

@@ -101,7 +101,7 @@ def made_anew(work: Work, night: Night, why: str) -> Made:
     figures = {
         "increment": 0.0,
         "overlap_max": max((cover.overlap for cover in covers.values()), default=1),
-        "cover_seconds": round(sum(cover.seconds for cover in covers.values()), 3),
+        "cover_seconds": sum(cover.seconds for cover in covers.values()),
     }
     return Made(found, night.date, log, true, figures, f"all anew: {why}")
 

@@ -1,14 +1,14 @@
 """What a night costs, as a function of its products: fitted to measured nights, stage by stage.
 
 A stage works for some seconds of cores, taken to be a constant and a part for each product, neither below 0, fitted by least squares of
-relative errors; and for some in which no task is at work: the driver plans and commits, which is the same for all sizes. More cores share
-what tasks take for the products, but not their constant: it is mostly that each core gets warm (JVM, Python, model), and each has to. What
-is searched in overlapping cells counts once for each cell. Two things grow by a power of a size: the search, with the rows of a cell (cells
-have a bounded size, so with the products it grows like the rest); and the cover of a large block, which the driver makes alone, with its
-cells.
+relative errors; and for some in which no task is at work: the driver plans and commits, which is taken to be the same for all sizes. More
+cores share what tasks take for the products, but not their constant: it is mostly that each core gets warm (JVM, Python, model), and each
+has to. What is searched in overlapping cells counts once for each cell. Two things grow by a power of a size: the search, with the rows of
+a cell (cells have a bounded size, so with the products it grows like the rest); and the cover of a large block, which the driver makes
+alone, with its cells.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from jobs.cells import FILLED, OVERLAPS
 from tests.cluster.events import Task
 
-Points = dict[int, float]  # by products
+Points = Collection[tuple[float, float]]  # (size, value)
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,16 @@ class Line:
 
 def fitted(points: Points) -> Line:
     """The line of least squares of relative errors, of which neither part is below 0."""
-    sizes = np.array(sorted(points), dtype=np.float64)
-    values = np.array([points[int(size)] for size in sizes])
+    sizes, values = np.array(list(points), dtype=np.float64).T
     weights = 1 / np.maximum(values, 1e-9)
     candidates = [_least(np.stack([np.ones_like(sizes), sizes]), values, weights), *(_least(one, values, weights) for one in _alone(sizes))]
     allowed = [line for line in candidates if line.constant >= 0 and line.each >= 0]
     return min(allowed, key=lambda line: float((((line.constant + line.each * sizes) - values) ** 2 * weights**2).sum()))
 
 
-def steady(points: Points) -> float:
+def steady(values: Collection[float]) -> float:
     """The constant of least squares of relative errors."""
-    values = np.array(list(points.values()))
+    values = np.array(values, dtype=np.float64)
     return _least(np.stack([np.ones_like(values), np.zeros_like(values)]), values, 1 / np.maximum(values, 1e-9)).constant
 
 
@@ -71,7 +70,7 @@ class Power:
 
 def power(points: Points) -> Power:
     """The power of least squares of logarithms."""
-    sizes, values = np.log(sorted(points)), np.log([points[size] for size in sorted(points)])
+    sizes, values = np.log(np.array(list(points), dtype=np.float64)).T
     exponent, constant = np.polyfit(sizes, values, 1)
     return Power(float(np.exp(constant)), float(exponent))
 
@@ -152,24 +151,31 @@ class Model:
 
 
 def model_of(
-    cores: int, cell_rows: int, nights: dict[int, dict[str, Measured]], stored: dict[int, dict[str, float]], search: Points, cover: Points
+    cores: int,
+    cell_rows: int,
+    nights: dict[int, dict[str, Measured]],
+    stored: dict[int, dict[str, float]],
+    searched: dict[int, Measured],
+    covers: dict[int, float],
 ) -> Model:
-    """Of nights by products, each by stage, measured on so many cores; of the bytes that they store by table; of core seconds of
-    `neighbours` by the rows of a cell, for one cell a product; and of seconds of a cover by its cells."""
+    """Of nights by products, each by stage, measured on so many cores; of the bytes that they store by table; of `neighbours` of as many
+    products each by the rows of a cell; and of seconds of a cover by its cells."""
     stages = list(next(iter(nights.values())))
     tables = sorted(set.intersection(*(set(of) for of in stored.values())))
 
     def of(stage: str, figure: str) -> Points:
-        return {products * night[stage].overlap: getattr(night[stage], figure) for products, night in nights.items()}
+        return [(products * night[stage].overlap, getattr(night[stage], figure)) for products, night in nights.items()]
 
+    tasks = {stage: fitted(of(stage, "tasks")) for stage in stages}
+    warm = tasks["neighbours"].constant  # whatever the cells
     return Model(
         cores=cores,
         cell_rows=cell_rows,
         overlap=max(night["neighbours"].overlap for night in nights.values()),
-        tasks={stage: fitted(of(stage, "tasks")) for stage in stages},
-        alone={stage: steady(of(stage, "alone")) for stage in stages},
+        tasks=tasks,
+        alone={stage: steady([value for _, value in of(stage, "alone")]) for stage in stages},
         shuffled={stage: fitted(of(stage, "shuffled")) for stage in stages},
-        stored={table: fitted({products: of_night[table] for products, of_night in stored.items()}) for table in tables},
-        search=power(search),
-        cover=power(cover),
+        stored={table: fitted([(products, of_night[table]) for products, of_night in stored.items()]) for table in tables},
+        search=power([(rows, (figures.tasks - warm) / figures.overlap) for rows, figures in searched.items()]),
+        cover=power(covers.items()),
     )

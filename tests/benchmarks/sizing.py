@@ -68,7 +68,7 @@ def night_of(folder: Path, products: int, cell_rows: int) -> tuple[dict[str, Mea
     stages = {stage: measured(runs[stage]["started_at"], runs[stage]["seconds"], application.tasks) for stage in STAGES}
     figures, searched = dict(runs["neighbours"]["figures"]), stages["neighbours"]
     cover, overlap = figures["cover_seconds"], int(figures["overlap_max"])
-    stages["neighbours"] = replace(searched, alone=max(0.0, searched.alone - cover), cover=cover, overlap=overlap)
+    stages["neighbours"] = replace(searched, alone=searched.alone - cover, cover=cover, overlap=overlap)
     return stages, {name: _stored(Path(lake, name)) for name in TABLES if Path(lake, name).is_dir()}
 
 
@@ -149,9 +149,8 @@ def main() -> None:
     print(f"covers: {', '.join(f'{count:,} cells {seconds:.1f} s' for count, seconds in covers.items())}", flush=True)
     fitted = {products: nights[products, CELL_ROWS] for products in FITTED}
     searched = {rows: nights[OF_CELLS, rows][0]["neighbours"] for rows in CELLS}
-    search = {rows: figures.tasks / figures.overlap for rows, figures in searched.items()}
     by_products = {n: night for n, (night, _) in fitted.items()}, {n: stored for n, (_, stored) in fitted.items()}
-    model = model_of(CORES, CELL_ROWS, *by_products, search, covers)
+    model = model_of(CORES, CELL_ROWS, *by_products, searched, covers)
     for (products, cell_rows), (night, stored) in nights.items():
         unseen = products == HELD_OUT
         said = model if unseen else replace(model, overlap=night["neighbours"].overlap)
@@ -164,7 +163,7 @@ def main() -> None:
         {"products": products, "cell_rows": cell_rows, "stored": stored, "stages": {name: asdict(stage) for name, stage in night.items()}}
         for (products, cell_rows), (night, stored) in nights.items()
     ]
-    written = {"nights": measured_nights, "covers": covers, "model": asdict(model)}
+    written = {"nights": measured_nights, "covers": covers, "fitted": asdict(model), "of_sizes": asdict(of_all)}
     (FOLDER / "sizing.json").write_text(json.dumps(written, indent=1), encoding="utf-8")
 
 

@@ -64,7 +64,7 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
 
 def shares(nights: dict[int, cost_model.Measured]) -> Model:
     """Of one stage of nights of one worker, by their items."""
-    return tuple(cost_model.fitted({items: getattr(cost, figure) for items, cost in nights.items()}) for figure in ("tasks", "alone"))
+    return tuple(cost_model.fitted([(items, getattr(cost, figure)) for items, cost in nights.items()]) for figure in ("tasks", "alone"))
 
 
 def says(model: Model, items: int, workers: int) -> float:

@@ -67,11 +67,11 @@ def _to_run(cluster: Cluster, command: str, options: Options, rest: list[str]) -
     name, *words = rest or [""]
     told = dict(options)
     if command == "exec":  # on a host of any name, `analyst` too
-        index, hosts = int(told.get("--index", "1")), [name] if name in cluster.hosts else cluster.hosts_of(_known(cluster, name))
-        if not 0 < index <= len(hosts):
-            raise ClusterError(f"service {name} has no container {index}")
-        host = hosts[index - 1]
-        if cluster.service_of(host) and host not in cluster.wanted:
+        hosts = [name] if name in cluster.hosts else cluster.hosts_of(_known(cluster, name))
+        if "--index" in told:
+            hosts = hosts[int(told["--index"]) - 1 :][:1]
+        host = next((host for host in hosts if host in cluster.wanted or not cluster.service_of(host)), None)
+        if host is None:
             raise ClusterError(f"service {name} is not running")
         known = cluster.environment(host)
     else:

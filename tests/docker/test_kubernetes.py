@@ -58,6 +58,13 @@ def test_the_example_of_keys_has_all_that_are_asked_for() -> None:
     assert {line.partition("=")[0] for line in lines if not line.startswith("#")} == asked
 
 
+def test_the_example_of_connections_can_be_read() -> None:
+    lines = (FOLDER / "connections.env.example").read_text(encoding="utf-8").splitlines()
+    (connection,) = [line for line in lines if not line.startswith("#")]
+    name, _, told = connection.partition("=")
+    assert (name, json.loads(told)["conn_type"]) == ("AIRFLOW_CONN_SHELFMATES_S3", "aws")
+
+
 def test_settings_with_it_load(tmp_path: Path) -> None:
     """[spark] of docker/shelfmates.toml replaced, as the runbook says."""
     ours = (DOCKER / "shelfmates.toml").read_text(encoding="utf-8")
