@@ -169,7 +169,7 @@ def _readable() -> Iterator[None]:
     except (duckdb.Error, DeltaError) as error:
         raise ContractError(
             f"the lake's tables cannot be read: {str(error).splitlines()[0]}",
-            "see that lake.root is right; a night, or `shelfmates prepare`, creates absent tables; damaged ones must be restored from a copy",
+            "see that lake.root is right; a night, or `shelfmates prepare`, makes absent ones; damaged ones must be restored from a copy",
         ) from error
 
 
