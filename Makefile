@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser approval-test backfill-test bench-embed bench-explorer bench-gpu \
 	bench-downstream bench-duplicates bench-increments bench-neighbours bench-quality bench-recommend bench-search \
-	disk-test kill-test scheduled-kill-test season-test stop-test ways-test airflow clean
+	bench-sizing disk-test kill-test scheduled-kill-test season-test stop-test ways-test test-cluster airflow clean
 
 READY := .venv/.ready
 UV := $(or $(shell command -v uv),build/uv/bin/uv)
@@ -44,7 +44,7 @@ $(READY): uv.lock pyproject.toml
 	@[ -x $(UV) ] || $(MAKE) --no-print-directory $(UV)
 	@echo "setup: installing the packages of uv.lock"
 	@$(UV) sync --frozen --compile-bytecode --python $(PYTHON) 2>&1 | sed '/^ [-+~] /d'
-	@.venv/bin/shelfmates setup
+	@.venv/bin/shelfmates setup $(if $(STORE),--store $(STORE))
 	@touch $@
 
 build/uv/bin/uv:
@@ -84,7 +84,9 @@ demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and
 		done
 	@.venv/bin/shelfmates report --settings $(DEMO)/shelfmates.toml
 
+test: STORE := s3 # what commits depend on there is tried too
 test: setup ## style, types and tests
+	@.venv/bin/shelfmates setup --store $(STORE) >/dev/null
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
@@ -95,6 +97,12 @@ test-browser: setup ## Airflow's pages in a headless Chromium: a night by the fo
 		|| { echo "no Chromium; install one (Debian: apt-get install --no-install-recommends chromium)" >&2; exit 1; }
 	@$(UV) sync --quiet --frozen --inexact --group browser
 	@.venv/bin/python -m pytest -m browser tests/browser
+
+test-cluster: STORE := s3
+test-cluster: setup ## a real small cluster on this machine, as root: S3, PostgreSQL, Airflow, Spark's hosts (SECTIONS, KEEP, STAY=1)
+	@$(UV) sync --quiet --frozen --inexact --group cluster --extra s3
+	@.venv/bin/shelfmates setup --store $(STORE)
+	@PYTHONPATH=plugins .venv/bin/python -m tests.cluster $(SECTIONS) $(if $(KEEP),--keep='$(KEEP)') $(if $(STAY),--stay)
 
 approval-test: setup ## held nights under a real Airflow: one is released, one rejected, and a webhook is told
 	@PYTHONPATH=plugins .venv/bin/python -m tests.soak.approval
@@ -133,6 +141,9 @@ bench-neighbours: setup ## the search beside pynndescent, faiss and hnswlib (DAT
 
 bench-search: setup ## `similar` on a large night: its index, and the time of a query (DATA, ROWS)
 	@.venv/bin/python -m tests.benchmarks.search $(OPTIONS)
+
+bench-sizing: setup ## what a night of a million products takes, and one of a billion: a model fitted to measured nights
+	@.venv/bin/python -m tests.benchmarks.sizing
 
 disk-test: setup ## a lake on disks that fill, that can only be read, and that damage files: what is said, and that nothing is lost
 	@.venv/bin/python -m tests.soak.disks

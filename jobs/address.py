@@ -7,12 +7,19 @@ the deepest folder that the pattern names; with `{date}` or `*` in a folder's na
 import datetime
 import gzip
 import hashlib
+import os
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import fs
+
+from jobs import store
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 DATE = "{date}"
 _WILD = re.compile(r"(\{date\}|\*)")
@@ -89,10 +96,29 @@ def fingerprint(address: str) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def delta_table(path: str) -> "DeltaTable":
+    """The Delta table at an address, as delta-rs reads it; of S3 it knows the environment's variables. Raises as DeltaTable does."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(path, storage_options=delta_options(path))
+
+
+def delta_options(path: str) -> dict[str, str] | None:
+    """What delta-rs has to be told of the store at an address: one without TLS it would refuse."""
+    if not (store.in_s3(path) and (endpoint := store.endpoint(os.environ))):
+        return None
+    return {"AWS_ENDPOINT_URL": endpoint} | ({"AWS_ALLOW_HTTP": "true"} if endpoint.startswith("http://") else {})
+
+
 def _resolve(address: str) -> tuple[fs.FileSystem, str]:
     if "://" not in address:
         return fs.LocalFileSystem(), address
-    uri = quote(re.sub(r"^s3[an]://", "s3://", address), safe="/:@?&=%+")  # Hadoop's names of S3; blanks and brackets as a URI wants them
+    uri = quote(store.amazons(address), safe="/:@?&=%+")  # blanks and brackets as a URI wants them
+    endpoint = store.endpoint(os.environ)
+    if endpoint and uri.startswith("s3://") and "?" not in uri and not _SECRETS[0].search(address):  # an address may name its own store
+        scheme, _, host = endpoint.rpartition("://")
+        files = fs.S3FileSystem(endpoint_override=host, scheme=scheme or "https", region=store.region(os.environ))
+        return files, address.partition("://")[2]
     resolved: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(uri)
     return resolved
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jobs import commands
 from jobs import settings as settings_file
 from jobs.stages import DOWNSTREAM, MAINTENANCE, STAGES
+from jobs.store import STORES
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -194,6 +195,13 @@ def add_tools(into: "Commands", with_settings: argparse.ArgumentParser) -> None:
     )
     doctor.set_defaults(command=commands.doctor)
     setup = into.add_parser("setup", help="fetch what is missing of Java, the Delta jars and the JVM's class-data archive")
+    setup.add_argument(
+        "--store",
+        action="append",
+        default=[],
+        choices=sorted(STORES),
+        help="what Spark needs for lakes in this object store too",
+    )
     setup.set_defaults(command=commands.setup)
 
 

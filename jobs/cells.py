@@ -3,13 +3,13 @@
 A cover is leaders on the sphere: an item goes to the cells of its nearest few, so that true neighbours meet in one. How few is measured: on
 sampled items, whose neighbours are known, the smallest overlap is taken at which enough of the pairs should be found: one that shares
 several cells has a chance in each of them. Items are always compared with all leaders: a second level would spare little (a cell has a
-hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border. The driver makes the cover:
-by extrapolation in seconds of twenty million items, in hours of a hundred million, for which larger cells are the better choice.
+hundred thousand items, so a hundred million of them have two thousand leaders) and lose pairs at every border. The driver makes the cover.
 """
 
 import heapq
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,12 @@ LARGEST = 32_767  # of 16 bits
 @dataclass(frozen=True)
 class Cover:
     """leaders (c, d) float32 of unit length, those of the largest cells first; an item is in the cells of its `overlap` nearest; `found` of
-    the known pairs are expected to be found."""
+    the known pairs are expected to be found. Making it took so many `seconds`."""
 
     leaders: Vectors
     overlap: int
     found: float
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         return f"{len(self.leaders)} cells, each node in {self.overlap}: {self.found:.1%} of true neighbours should be found"
@@ -52,6 +53,7 @@ def cover(
     missed: of the pairs that meet, the share that no cell finds, since their sketches are the same in all, and the share that the search of
     one cell misses by chance. The best cover there is where none reaches the target.
     """
+    began = time.monotonic()
     in_all, in_one = missed
     best: Cover | None = None
     for overlap in OVERLAPS:
@@ -66,39 +68,51 @@ def cover(
         if found >= target:
             break
     assert best is not None  # OVERLAPS is not empty
-    return best
+    return replace(best, seconds=time.monotonic() - began)
 
 
 def _leaders(sample: Vectors, count: int, overlap: int, most: float, random: np.random.Generator) -> Vectors:
-    """Means of the sample's clusters (Lloyd's algorithm); that of the largest cell with more than `most` of the sample is split in two, as
-    long as that helps. Large cells come first: what is worked on last is small, and tasks end together."""
+    """Means of the sample's clusters (Lloyd's algorithm); of cells with more than `most` of the sample the larger half are split,
+    as long as that helps. Large cells come first: what is worked on last is small, and tasks end together."""
     leaders = sample[random.choice(len(sample), min(count, len(sample)), replace=False)]
     for step in range(LLOYD_STEPS + 3 * count):
         own = cells_of(sample, leaders, 1)[:, 0]
-        sums = np.zeros(leaders.shape, dtype=np.float64)
-        np.add.at(sums, own, sample)
+        sums = summed(sample, own, len(leaders))
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         leaders = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), leaders).astype(np.float32)
         if step < LLOYD_STEPS:
             continue
         sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
-        split = _split(sample, own, [cell for cell in np.argsort(-sizes, kind="stable") if sizes[cell] > most], random)
-        if split is None:
+        halves = dict(_halves(sample, own, [cell for cell in np.argsort(-sizes, kind="stable") if sizes[cell] > most], random))
+        if not halves:
             break
-        leaders = np.concatenate([np.delete(leaders, split[0], axis=0), split[1]])
+        leaders = np.concatenate([np.delete(leaders, list(halves), axis=0), *halves.values()])
     sizes = np.bincount(cells_of(sample, leaders, overlap).ravel(), minlength=len(leaders))
     return leaders[np.argsort(-sizes, kind="stable")]
 
 
-def _split(sample: Vectors, own: Cells, cells: list[int], random: np.random.Generator) -> tuple[int, Vectors] | None:
-    """The first of the cells whose own vectors are not all alike, and two of these that are not."""
+def summed(vectors: Vectors, own: Cells, count: int) -> npt.NDArray[np.float64]:
+    """(count, d) float64: of each cell the sum of the (n, d) vectors whose `own` (n,) it is, zero where there is none."""
+    found = np.zeros((count, vectors.shape[1]), dtype=np.float64)
+    by_cell = np.argsort(own, kind="stable")
+    filled, first = np.unique(own[by_cell], return_index=True)
+    found[filled] = np.add.reduceat(vectors[by_cell].astype(np.float64), first)
+    return found
+
+
+def _halves(sample: Vectors, own: Cells, cells: list[int], random: np.random.Generator) -> Iterator[tuple[int, Vectors]]:
+    """Of half of the cells, the first whose own vectors are not all alike, two of these that are not: each step costs as much as
+    comparing the sample with all leaders, and the other cells may be small enough by then."""
+    left = -(-len(cells) // 2)
     for cell in cells:
+        if not left:
+            return
         members = sample[own == cell]
         if len(members) and (members != members[0]).any():
             one = members[random.integers(len(members))]
             unlike = members[(members != one).any(axis=1)]
-            return cell, np.stack([one, unlike[random.integers(len(unlike))]])
-    return None
+            left -= 1
+            yield cell, np.stack([one, unlike[random.integers(len(unlike))]])
 
 
 def packed(sizes: Mapping[str, int], cell_rows: int, cores: int) -> dict[str, int]:

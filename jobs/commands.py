@@ -147,4 +147,4 @@ def doctor(given: argparse.Namespace) -> None:
 def setup(given: argparse.Namespace) -> None:
     from jobs.toolchain import set_up
 
-    set_up()
+    set_up(given.store)

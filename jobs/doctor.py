@@ -18,14 +18,11 @@ from jobs.user_key import user_key
 
 DISK_MINIMUM = 5e9  # bytes: the lake of a season of small nights, and Spark's shuffles
 MEMORY_MINIMUM = 4e9  # bytes: a driver's JVM of 2 GB and two workers that hold an encoder each
-BUILT_IN = {"file", "hdfs", "viewfs", "webhdfs", "swebhdfs"}  # schemes of file systems that Spark's own hadoop-client has
-CONNECTORS = {"s3a": "hadoop-aws", "abfs": "hadoop-azure", "abfss": "hadoop-azure", "gs": "gcs-connector"}  # scheme -> its jar
 
 
 def examine(settings: str | None = None) -> list[Finding]:
     """One finding for each part; without a readable settings file, the parts that depend on it are left out."""
-    findings = [_finding("java", _java), _finding("jars", _jars), _finding("archive", _archive), _finding("machine", _machine)]
-    findings.append(_finding("gpu", _gpu))
+    findings = [_finding("java", _java), _finding("jars", _jars), _finding("machine", _machine), _finding("gpu", _gpu)]
     try:
         loaded = settings_file.load(settings)
     except ShelfmatesError as error:
@@ -33,6 +30,8 @@ def examine(settings: str | None = None) -> list[Finding]:
     findings.append(
         Finding("settings", True, f"{len(loaded.sources)} sources: {', '.join(loaded.sources)}; fingerprint {loaded.fingerprint}")
     )
+    if loaded.spark.master.startswith("local"):
+        findings.append(_finding("archive", _archive))
     findings += [_finding(f"feed {name}", partial(_feed, name, source)) for name, source in loaded.sources.items()]
     if (interactions := loaded.interactions) is not None:
         findings.append(_finding("feed interactions", lambda: _feed("interactions", interactions)))
@@ -107,34 +106,14 @@ def _model(settings: Settings) -> str:
 
 def _lake(settings: Settings) -> str:
     root = settings.lake.root
-    if "://" in root:
-        _check_connector(settings)
-        return f"{shown(root)} (looked at when the first table is written)"
-    from jobs.lake import check_writable
+    from jobs.lake_root import check_root
 
-    check_writable(root)
+    check_root(settings)
+    if "://" in root:
+        return f"{shown(root)} (looked at when a night begins)"
     free = shutil.disk_usage(Path(root)).free
     if free < DISK_MINIMUM:
         raise ToolchainError(
             f"{free / 1e9:.1f} GB free at {root}", f"free some: {DISK_MINIMUM / 1e9:.0f} GB is a fair minimum, or set lake.root elsewhere"
         )
     return f"{root} is writable, {free / 1e9:.0f} GB free"
-
-
-def _check_connector(settings: Settings) -> None:
-    """Raises ToolchainError where Spark lacks the Hadoop file system of the lake's address, unless the settings add jars of their own."""
-    root = settings.lake.root
-    scheme = root.partition("://")[0]
-    if scheme in BUILT_IN or any(key.startswith("spark.jars") for key in settings.spark.conf):
-        return
-    jar = CONNECTORS.get(scheme)
-    if jar is None:
-        raise ToolchainError(
-            f"{shown(root)}: Spark knows no {scheme}://", f"set lake.root to a folder, or to one of {'://, '.join(CONNECTORS)}://"
-        )
-    jars = toolchain.spark_home() / "jars"
-    if not any(jars.glob(f"{jar}-*.jar")):
-        raise ToolchainError(
-            f"{shown(root)}: no {jar} in {jars}",
-            f'put {jar} and what it needs on Spark\'s class path, with spark.conf "spark.jars" for instance',
-        )

@@ -3,6 +3,10 @@
 Only texts that are new under this model are encoded, on the executors, by workers that load the model once and keep it. A long first
 embed is committed in several parts, each of them whole vectors of whole texts: a night that is killed goes on from the last one. What the
 encoder does is not decided here but in `encoder`.
+
+Which texts a task has, and in which order, depends on the texts alone that were missing, not on the machines: what is computed beside a
+text can be seen in the last digits of its vector, so a laptop and a cluster of the same CPUs make the same vectors, unless one of them was
+interrupted between two parts.
 """
 
 import socket
@@ -31,10 +35,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-TEXTS_A_TASK = 2000  # titles: some seven seconds of one core; enough to sort by length, small enough to show progress
+TEXTS_A_TASK = 1000  # titles: some seconds of one core; enough to sort by length, few enough for many cores
 TEXTS_A_GPU_TASK = 20_000  # of which some are tokenised while others are computed
-TEXTS_OF_ONE_WORKER = 500  # loading the encoder takes a worker ten seconds: fewer texts are not worth a second one
-TASKS_A_COMMIT = 25  # of each core: some minutes, beside which a commit's second is little
+TASKS_A_COMMIT = 50  # of each core: some minutes, beside which a commit's second is little
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def encoded(texts: DataFrame, folder: Path, model_id: str, batch_tokens: int | N
         received = list(batches)
         if not received:  # fewer texts than tasks
             return
-        table = pa.Table.from_batches(received)
+        table = pa.Table.from_batches(received).sort_by("content_hash")
         texts = table["text"].to_pylist()
         context: Any = TaskContext.get()  # there is one: this is a task
         loaded = loaded_as(model_id, folder, gpu_of_task())
@@ -120,11 +123,6 @@ def rows(hashes: "pa.Array", vectors: "npt.NDArray[np.float32]", model_id: str) 
     return pa.RecordBatch.from_arrays(columns, names=list(ITEM_VECTORS.column_names))
 
 
-def tasks_for(texts: int, cores: int, texts_a_task: int = TEXTS_A_TASK) -> int:
-    """As many tasks as keep every core at work to the end; one where the texts are few."""
-    return 1 if texts <= TEXTS_OF_ONE_WORKER else cores * -(-texts // (texts_a_task * cores))
-
-
 def figures(told: list[Told]) -> dict[str, float]:
     """Figures of the stage, from what its tasks told; a task that was run twice tells twice, and counts once. Speed is taken from the
     first encoder's being ready to the last text, part by part: starting workers and commits are apart."""
@@ -145,26 +143,29 @@ def figures(told: list[Told]) -> dict[str, float]:
     }
 
 
-def parts_for(tasks: int, cores: int) -> int:
-    """Commits for so many tasks."""
-    return -(-tasks // (TASKS_A_COMMIT * cores))
+def in_lots(texts: int, most: int) -> int:
+    """How many lots of at most about so many they make."""
+    return -(-texts // most)
 
 
-def part_of(texts: DataFrame, part: int, parts: int) -> DataFrame:
-    """The texts of one of so many parts of equal size."""
-    return texts.where(F.pmod(F.xxhash64("content_hash"), F.lit(parts)) == part)
+def part_of(texts: DataFrame, part: int, parts: int, lots: int) -> DataFrame:
+    """The texts of one of so many parts, each of its lots a task: which lot a text is in depends on no part."""
+    lot = F.pmod(F.xxhash64("content_hash"), F.lit(lots))
+    mine = texts.where(lot % parts == part)
+    return mine.repartitionById(len(range(part, lots, parts)), F.floor(lot / parts).cast("int"))
 
 
 def written(lake: Lake, texts: DataFrame, count: int, settings: Settings, night: Night, model_id: str) -> list[Told]:
     """Appends the vectors of `count` texts to item_vectors; what the tasks have told of it."""
     spark, model, batch_tokens = lake.spark, encoder.folder_of(settings.embed.model), settings.embed.batch_tokens
-    cores, on_gpus = spark.sparkContext.defaultParallelism, spark.conf.get("spark.task.resource.gpu.amount", None) is not None
-    tasks = tasks_for(count, cores, TEXTS_A_GPU_TASK if on_gpus else TEXTS_A_TASK)
-    parts = parts_for(tasks, cores)
+    on_gpus = spark.conf.get("spark.task.resource.gpu.amount", None) is not None
+    lots = in_lots(count, TEXTS_A_GPU_TASK if on_gpus else TEXTS_A_TASK)
+    parts = in_lots(lots, TASKS_A_COMMIT * spark.sparkContext.defaultParallelism)
     log: Any = spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
     for part in range(parts):
-        shuffled = part_of(texts, part, parts).repartition(-(-tasks // parts), "content_hash")
-        with progress(spark, "embed" if parts == 1 else f"embed, part {part + 1} of {parts}", count // parts, "texts"):
+        shuffled = part_of(texts, part, parts, lots)
+        tasks = len(range(part, lots, parts))
+        with progress(spark, "embed" if parts == 1 else f"embed, part {part + 1} of {parts}", count // parts, "texts", tasks):
             lake.append(ITEM_VECTORS, encoded(shuffled, model, model_id, batch_tokens, part, log), night, {"model_id": model_id})
     return list(log.value)
 

@@ -42,7 +42,8 @@ REMEDY = (
 BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}
 BATCH_TOKENS_OF_HALVES = {"cpu": 1_024, "cuda": 16_384}
 HALVES = {"cpu": ("bfloat16",), "cuda": ("float16", "bfloat16")}  # the more exact one first: they are equally fast
-WORTH = 1.25  # times as fast as float32 a half precision has to be: CPUs without instructions for it are ten times slower
+WORTH = 1.25  # times as fast as float32 a half precision has to be on a GPU
+BFLOAT16 = {"avx512bf16", "amx-bf16", "bf16"}  # instructions (the last one ARM's) without which a CPU computes it ten times slower
 AGREES = 0.999  # least mean cosine with float32: some models overflow float16
 PROBE = [" ".join(f"{word} {n}" for word in ("steel", "tea", "pot", "with", "lid", "ml")) for n in range(8)]  # a hundred tokens and more
 LONGER = 4  # of these in one text, as long as most encoders read: what overflows often does so in long ones
@@ -241,46 +242,49 @@ def _tried(loaded: Encoder, of_tokens: Reader, folder: Path) -> Encoder:
 
 
 def fastest(exact: Encoder) -> Encoder:
-    """The encoder in the first half precision that is faster on its device, by a short forward pass of one core, and agrees with float32;
-    else as it is."""
+    """The encoder in the first half precision that is faster on its device and agrees with float32; else as it is.
+
+    A GPU is measured by a short forward pass. A CPU is asked for its instructions: a measurement on a busy machine might come out one way
+    for one worker and another way for the next, and a vector would depend on who has computed it.
+    """
     import torch
 
-    if exact.reader is None:
+    if exact.reader is None or (exact.kind == "cpu" and not has_bfloat16()):
         return exact
     probe, longer = (
         next(batches(exact.reader, texts, 1 << 30)) for texts in (PROBE * PROBE_REPEATS[exact.kind], [" ".join(PROBE * LONGER)])
     )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads that wait for each other on a busy machine would be measured instead
     try:
-        expected, seconds = _timed(exact, probe)
-        expected_longer = exact.vectors_of(longer)
+        expected, expected_longer = exact.vectors_of(probe), exact.vectors_of(longer)
         for precision in HALVES[exact.kind]:
             half = narrowed(exact, precision)
-            found, half_seconds = _timed(half, probe)
-            if half_seconds * WORTH < seconds and _agree(found, expected) and _agree(half.vectors_of(longer), expected_longer):
+            faster = exact.kind == "cpu" or _seconds(half, probe) * WORTH < _seconds(exact, probe)
+            if faster and _agree(half.vectors_of(probe), expected) and _agree(half.vectors_of(longer), expected_longer):
                 return half
     except torch.OutOfMemoryError:  # beside other tasks on one GPU; what is encoded may still fit, in smaller batches
         torch.cuda.empty_cache()
-    finally:
-        torch.set_num_threads(threads)
     return exact
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU has instructions for it."""
+    from llvmlite.binding import get_host_cpu_features
+
+    return any(there and name in BFLOAT16 for name, there in get_host_cpu_features().items())
 
 
 def _agree(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> bool:
     return bool((found * expected).sum(axis=1).mean() >= AGREES)  # nan does not
 
 
-def _timed(encoder: Encoder, batch: Batch) -> tuple[npt.NDArray[np.float32], float]:
-    """The batch's vectors, and the shortest time in which they were computed; of a CPU that of this thread alone, since waiting for others
-    on a busy machine does not count."""
-    clock = time.thread_time if encoder.kind == "cpu" else time.perf_counter
+def _seconds(encoder: Encoder, batch: Batch) -> float:
+    """The shortest time in which the batch was computed."""
     times: list[float] = []
     while len(times) < 2 or (len(times) < PROBES and sum(times) < PROBE_SECONDS):  # the first one compiles
-        began = clock()
-        vectors = encoder.vectors_of(batch)
-        times.append(clock() - began)
-    return vectors, min(times)
+        began = time.perf_counter()
+        encoder.vectors_of(batch)
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def narrowed(exact: Encoder, precision: str) -> Encoder:

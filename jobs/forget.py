@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jobs import toolchain
 from jobs.decisions import USER_KEYS
 from jobs.errors import SettingsError
+from jobs.explained import explained
 from jobs.interaction import keyed, of_key
 from jobs.night import Night
 from jobs.settings import Settings
@@ -21,14 +22,17 @@ if TYPE_CHECKING:
 
 def forget(settings: Settings, users: Sequence[str]) -> str:
     """What was done, in a line. Raises SettingsError if no user is named, or the key to their pseudonyms is not there."""
-    from jobs.lake import Lake
+    from jobs.lake_root import check_root, open_lake
     from jobs.session import open_session
 
     key = user_key()
     toolchain.check()
-    spark = open_session(settings)
+    check_root(settings)
+    with explained():
+        spark = open_session(settings)
     try:
-        return forgotten(Lake(spark, settings.lake.root), users, key)
+        with explained():
+            return forgotten(open_lake(spark, settings), users, key)
     finally:
         spark.stop()
 

@@ -30,6 +30,7 @@ from jobs.feeds import Source
 from jobs.lake import Lake
 from jobs.night import Counts, Night
 from jobs.settings import Settings
+from jobs.store import hadoops
 from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 BATCH_ROWS = 1000  # handed to Spark at a time: a few megabytes where descriptions are long
@@ -176,7 +177,7 @@ def _bucket(frame: DataFrame) -> Column:
 def _opened(spark: SparkSession, source: Source, date: datetime.date) -> DataFrame:
     path = source.path.replace(address.DATE, date.isoformat())
     if source.format == "delta":
-        return spark.read.format("delta").load(path)
+        return spark.read.format("delta").load(hadoops(path))
     table = (source.table or "").replace(address.DATE, date.isoformat())
     return spark.read.format("jdbc").option("url", path).option("dbtable", table).load()
 

@@ -5,14 +5,12 @@ A write is one atomic commit or nothing. A stage in whose way another writer got
 
 import json
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
@@ -24,9 +22,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from jobs.errors import ConflictError, ContractError, ToolchainError
+from jobs.errors import ConflictError, ContractError
 from jobs.night import Night
-from jobs.storage import trouble
 from jobs.table import Table
 
 CONFLICTS = (  # they have no root of their own
@@ -338,21 +335,6 @@ class Lake:
                 f"{table.name}: {'; '.join(faults)}",
                 "run `shelfmates prepare`, which extends tables of earlier versions; else make the two agree with jobs/tables.py",
             )
-
-
-def check_writable(root: str) -> None:
-    """Raises ToolchainError if a local lake root cannot be written. Object stores answer for themselves at the first commit."""
-    if "://" in root:
-        return
-    folder = Path(root)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        known = trouble(error)
-        remedy = known.remedy if known else "give this user write access, or set lake.root"
-        raise ToolchainError(f"the lake at {root} cannot be written: {error.strerror}", remedy) from error
 
 
 def among(column: str, values: Iterable[date | str]) -> str:

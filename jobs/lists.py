@@ -98,7 +98,11 @@ def made_anew(work: Work, night: Night, why: str) -> Made:
     log: Any = work.nodes.sparkSession.sparkContext.accumulator([], AddingAccumulatorParam([]))
     covers, true = covers_of(work)
     found = pairs(work, covers, log)
-    figures = {"increment": 0.0, "overlap_max": max((cover.overlap for cover in covers.values()), default=1)}
+    figures = {
+        "increment": 0.0,
+        "overlap_max": max((cover.overlap for cover in covers.values()), default=1),
+        "cover_seconds": sum(cover.seconds for cover in covers.values()),
+    }
     return Made(found, night.date, log, true, figures, f"all anew: {why}")
 
 

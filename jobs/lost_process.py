@@ -1,4 +1,4 @@
-"""What Spark says when one of its Python workers, or its Java process, was killed, in words a person can act on.
+"""What Spark says when one of its processes was killed, or cannot be reached, in words a person can act on.
 
 On one machine Spark tries no task twice, so the stage fails; on a cluster all of its tries have. Nothing is wrong with the night: another
 try may well succeed.
@@ -8,6 +8,8 @@ from py4j.protocol import Py4JNetworkError
 
 from jobs.errors import TransientError
 
+LOST = "ExecutorLostFailure"
+MASTERLESS = "All masters are unresponsive"
 KILLED = "Python worker exited unexpectedly"  # as Spark says it, however deep the error lies
 
 
@@ -17,6 +19,10 @@ def lost_process(error: Exception) -> TransientError | None:
         lost, told = "Spark's Java process", "Java"
     elif KILLED in str(error):
         lost, told = "a Python worker of Spark", "the worker"
+    elif LOST in str(error):
+        lost, told = "an executor of Spark", "its worker"
+    elif MASTERLESS in str(error):
+        return TransientError("Spark's master does not answer", "see that it runs, at the address of spark.master, then run it again")
     else:
         return None
     remedy = (

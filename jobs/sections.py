@@ -1,5 +1,6 @@
 """The sections of the settings that say how a night is worked on, and what is made of it; each is named after its stage or tables."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -12,6 +13,7 @@ class Lake(Section):
     """Where the tables live."""
 
     root: str = "build/lake"
+    single_writer: bool = False  # true: in S3 no second driver ever writes beside one; then a store need not refuse what is there already
 
 
 class RowRule(Section):
@@ -189,6 +191,18 @@ class Maintenance(Section):
     vacuum_days: Annotated[int, AfterValidator(_no_reader_needs)] = SAFE_DAYS  # until files that were replaced or forgotten are removed
 
 
+# names of properties that hold keys; Spark's own pattern knows those of Hadoop for S3, but neither Amazon's variables nor other stores'
+SECRET = r"(?i)secret|password|token|credential|(access|account|private|encryption|user)[._-]?key(?!size|gen)"
+# names of places where keys are, of who gives them, and of whether somebody is asked for them
+_NO_SECRET = r"(?i)(provider|file|path|enabled|\.renewal\.credentials)$|\.(secretKeyRef|secrets)\."
+
+
 class Spark(Section):
     master: str = "local[*]"  # under spark-submit the submit's own master wins
     conf: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _no_keys(self) -> Self:
+        if keys := [name for name in self.conf if re.search(SECRET, name) and not re.search(_NO_SECRET, name)]:
+            raise ValueError(f"{', '.join(keys)}: a key in settings is in command lines too; give it by the environment or a connection")
+        return self

@@ -1,16 +1,21 @@
 """The only Spark settings. Every value that is not Spark's default carries its reason."""
 
 import os
+import shutil
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from jobs import store
 from jobs.keyboard import kept
+from jobs.sections import SECRET
 from jobs.settings import Settings
 from jobs.toolchain import use_jvm_options
 
@@ -48,25 +53,87 @@ LOCAL_CONF = {
 }
 
 
+REMOTE_CONF = {
+    "spark.task.maxFailures": "8",  # of Spark's 4: hosts are lost, and a night goes on with those that are left
+    "spark.databricks.delta.snapshotPartitions": "8",  # of 50, for logs of some thousand files: each is a task, many times a night
+    "spark.sql.shuffle.partitions": "32",  # of 200, which a night of a million products has no use for, twenty times over
+    "spark.redaction.regex": SECRET,
+}
+
+ARCHIVES = "spark.archives"  # Spark's property
+PROGRAM = "shelfmates-program"  # folder of an executor's work folder in which this program lies
+TRAVELS = {".py", ".csv", ".toml", ".nbi", ".nbc"}  # of the program's files; the last two are numba's
+
+
 def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession":
-    """The process's Spark session: `[spark]` of the settings over this file's values. What a submit names itself wins over both."""
-    from pyspark import SparkConf
+    """The process's Spark session: `[spark]` of the settings over this file's values. What a submit names itself wins over both.
+
+    On other machines than this one the program travels with the driver. So does, where anything lies in S3, what the environment has of its
+    keys: no property of Spark's holds it.
+    """
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run in this very environment
+    # workers run in this very environment, or in one at the same path, unless the settings name another
+    os.environ.setdefault("PYSPARK_PYTHON", settings.spark.conf.get("spark.pyspark.python", sys.executable))
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit started this process, and has chosen the master already
-    master = str(SparkConf().get("spark.master", settings.spark.master)) if submitted else settings.spark.master
-    conf = CONF | (LOCAL_CONF if master.startswith("local") else {}) | settings.spark.conf
+    if submitted:
+        SparkContext._ensure_initialized()  # without its JVM a SparkConf knows nothing of the submit
+    chosen = SparkConf() if submitted else None
+    master = str(chosen.get("spark.master", settings.spark.master)) if chosen else settings.spark.master
+    local = master.startswith("local")
     builder = SparkSession.builder.appName(name)
     if not submitted:
         builder = builder.master(master)
-        if master.startswith("local"):
-            use_jvm_options()
+        use_jvm_options(local=local)
+    s3 = any(map(store.in_s3, addresses(settings)))
+    conf = (
+        CONF
+        | (LOCAL_CONF if local else REMOTE_CONF)
+        | (store.spark_conf(os.environ, single_writer=settings.lake.single_writer) if s3 else {})
+        | settings.spark.conf
+    )
     for key, value in conf.items():
-        if not (submitted and SparkConf().contains(key)):
+        if not (chosen and chosen.contains(key)):
             builder = builder.config(key, value)
+    if local:
+        return _started(builder)
+    others = (chosen and chosen.get(ARCHIVES, None)) or conf.get(ARCHIVES)
+    program = _program()
+    try:
+        session = _started(builder.config(ARCHIVES, ",".join(filter(None, (others, f"{program}#{PROGRAM}")))))
+    except BaseException:
+        shutil.rmtree(program.parent)
+        raise
+    environment: dict[str, str] = session.sparkContext.environment  # of Python workers
+    environment |= {"PYTHONPATH": PROGRAM} | (store.worker_variables(os.environ) if s3 else {})
+    jvm: Any = session.sparkContext._jvm
+    for made in (program.parent, program):  # removed in the other order, by the JVM: it outlives a process that ends at once
+        jvm.java.io.File(str(made)).deleteOnExit()
+    return session
+
+
+def _started(builder: "SparkSession.Builder") -> "SparkSession":
     with kept():
         return builder.getOrCreate()
+
+
+def addresses(settings: Settings) -> list[str]:
+    """Where the lake and the feeds are."""
+    feeds = [*settings.sources.values(), *([settings.interactions] if settings.interactions else [])]
+    return [settings.lake.root, *(feed.path for feed in feeds)]
+
+
+def _program() -> Path:
+    """An archive of this program, with what numba has compiled of it: executors would take a minute each. In a folder of its own."""
+    home = Path(__file__).resolve().parents[1]
+    folder = Path(tempfile.mkdtemp(prefix="shelfmates-"))
+    with tarfile.open(folder / "program.tar.gz", "w:gz", compresslevel=1) as archive:
+        for file in sorted(file for package in ("jobs", "expectations") for file in (home / package).rglob("*")):
+            if file.suffix in TRAVELS:
+                with suppress(FileNotFoundError):  # numba's files of another driver come and go
+                    archive.add(file, file.relative_to(home))  # with its time, by which numba knows what it has compiled
+    return folder / "program.tar.gz"
 
 
 def gpu_of_task() -> str | None:
@@ -98,11 +165,14 @@ def readied(spark: "SparkSession", named: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: float = 5.0, silence: float = 30.0) -> Iterator[None]:
+def progress(
+    spark: "SparkSession", stage: str, total: int, unit: str, tasks: int | None = None, every: float = 5.0, silence: float = 30.0
+) -> Iterator[None]:
     """Says how far the Spark jobs inside have come, in units of work, every few seconds: `embed: 8,000 of 19,406 texts`, and `neighbours,
     step 2: …` where the work goes round again; after a `silence`, as one large task makes it, at least that it is at work.
 
-    Follows the largest Spark stage that runs, whose tasks are taken to be of equal size; a step is a stage that was seen to end a task.
+    Follows the largest Spark stage that runs, where it is known the one of so many tasks, which are taken to be of equal size; a step is a
+    stage that was seen to end a task.
     """
     tracker, over = spark.sparkContext.statusTracker(), Event()
 
@@ -111,7 +181,7 @@ def progress(spark: "SparkSession", stage: str, total: int, unit: str, every: fl
         began = spoke = time.monotonic()
         while not over.wait(every):
             running = [info for number in tracker.getActiveStageIds() if (info := tracker.getStageInfo(number)) is not None]
-            largest = max(running, key=lambda info: info.numTasks, default=None)
+            largest = max((info for info in running if tasks in (None, info.numTasks)), key=lambda info: info.numTasks, default=None)
             if largest is not None and largest.numCompletedTasks > said.get(largest.stageId, 0):
                 said[largest.stageId] = largest.numCompletedTasks
                 step = f", step {len(said)}" if len(said) > 1 else ""

@@ -3,8 +3,8 @@
 import importlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,12 +15,11 @@ import psutil
 from jobs import toolchain
 from jobs.encoder import folder_of
 from jobs.errors import ConflictError, HeldError, ShelfmatesError
+from jobs.explained import explained
 from jobs.keyboard import heeded
-from jobs.lost_process import lost_process
 from jobs.night import Counts, Night
 from jobs.settings import Settings
 from jobs.stages import OF_NO_NIGHT
-from jobs.storage import trouble
 from jobs.submitter import leave_with_submitter
 from jobs.tables import RUNS
 
@@ -67,21 +66,23 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
     leave_with_submitter()
     toolchain.check()
     from jobs.claims import claimed
-    from jobs.lake import Lake, check_writable
+    from jobs.lake import Lake
+    from jobs.lake_root import check_root, open_lake
     from jobs.session import open_session
 
-    check_writable(settings.lake.root)
+    check_root(settings)
     folder_of(settings.embed.model)  # a night that embed would end is not begun
-    spark = open_session(settings)
-    lake = Lake(spark, settings.lake.root)
+    with explained():
+        spark = open_session(settings)
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
     entries: list[Entry] = []
     try:
         with heeded(
             lambda: _stop(spark, settings, night, entries), "every table is as it was or has all that it was to have; run it again"
         ):
-            if not OF_NO_NIGHT.issuperset(stages):
-                with _in_our_words():
+            with explained():
+                lake = open_lake(spark, settings)
+                if not OF_NO_NIGHT.issuperset(stages):
                     lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
             for stage in stages:
                 _work_on(stage, lake, settings, night, entries)
@@ -91,7 +92,7 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
             print(HELD_LINE + json.dumps(error.checks), flush=True)
         raise
     finally:
-        with _in_our_words():
+        with explained():
             _record(Lake(spark, settings.lake.root), settings, night, entries)  # of a run that was overtaken too
         spark.stop()
     if say_figures:
@@ -129,7 +130,7 @@ def _work_on(stage: str, lake: "Lake", settings: Settings, night: Night, entries
 def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
     began = time.monotonic()
     try:
-        with _in_our_words():
+        with explained():
             entry.counts = importlib.import_module(f"jobs.{entry.stage}").run(lake.spark, lake, settings, night)
         entry.outcome = "ok"
     except Exception as error:
@@ -138,20 +139,6 @@ def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
     finally:
         entry.seconds = time.monotonic() - began
         entry.peak_memory_mb = peak_memory_mb()
-
-
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    """An error of ours that a Python worker has raised, the storage's, or the loss of a worker, instead of Spark's report of it."""
-    try:
-        yield
-    except ShelfmatesError:
-        raise
-    except Exception as error:
-        own = ShelfmatesError.told_in(str(error)) or trouble(error) or lost_process(error)
-        if own is None:
-            raise
-        raise own from error
 
 
 def _told(error: Exception) -> str:

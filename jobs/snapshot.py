@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs import encoder, fusion, lexicon, script, sql
+from jobs.address import delta_table
 from jobs.block import odd_size
 from jobs.errors import ContractError, SettingsError
 from jobs.fusion import Reading, Vectors
@@ -55,9 +56,7 @@ class Snapshot:
     def key(self) -> str:
         """12 hex digits that change with all that decides what is compared: the files of the night's items, the encoder, the lexicon, the
         settings of how they are read."""
-        from deltalake import DeltaTable
-
-        table = DeltaTable(f"{self.settings.lake.root.rstrip('/')}/{CLEAN_ITEMS.name}")
+        table = delta_table(f"{self.settings.lake.root.rstrip('/')}/{CLEAN_ITEMS.name}")
         files = sorted(table.file_uris(file_pruning_predicate=[("snapshot_date", "=", self.night.isoformat())]))
         how = self.settings.weigh.reading, self.settings.neighbours.weights.scaled, fusion.VERSION, lexicon.VERSION
         return hashlib.sha256(json.dumps([files, self.model_id, self.lexicon_id, how]).encode()).hexdigest()[:12]

@@ -7,6 +7,7 @@ that are most like a text, or like the item of an id (`jobs.similar`).
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.address import delta_options, delta_table, shown
 from jobs.decisions import DECISIONS
 from jobs.errors import ContractError, SettingsError, ShelfmatesError, ToolchainError
 from jobs.settings import Settings
+from jobs.store import amazons, endpoint, in_s3, region, store_of
 from jobs.table import Table
 from jobs.tables import ITEM_VECTORS, PARTS, TABLES
 from jobs.views import VIEWS
@@ -69,6 +72,10 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
     (extension,) = Path(duckdb_extension_delta.__path__[0]).rglob("delta.duckdb_extension")
     connection.load_extension(str(extension))  # the installed file: nothing is downloaded
     root = settings.lake.root.rstrip("/")
+    if in_s3(root):
+        _introduce_s3(connection)
+    elif store_of(root):
+        raise ToolchainError(f"{shown(root)} cannot be asked without Spark", "read its tables with Spark or delta-rs")
     present = [table for table in TABLES.values() if _is_there(root, table)]
     if not present:
         raise ToolchainError(
@@ -89,6 +96,29 @@ def connect(settings: Settings, at: str | None = None) -> "DuckDBPyConnection":
     return connection
 
 
+def _introduce_s3(connection: "DuckDBPyConnection") -> None:
+    """Lets DuckDB read S3, with the environment's keys or those that the platform gives (botocore finds them as others do). Raises
+    ToolchainError where the extra is not installed, or nothing gives keys."""
+    try:
+        import duckdb_extension_httpfs
+        from botocore.session import Session
+    except ModuleNotFoundError as error:
+        raise ToolchainError(f"the lake is in S3, and {error.name} is not installed", "run `uv sync --extra s3`") from error
+    (extension,) = Path(duckdb_extension_httpfs.__path__[0]).rglob("httpfs.duckdb_extension")
+    connection.load_extension(str(extension))
+    if (keys := Session().get_credentials()) is None:
+        raise ToolchainError(
+            "nothing gives keys of S3: neither the environment, nor a profile, nor this machine's role", "set AWS_ACCESS_KEY_ID and others"
+        )
+    now = keys.get_frozen_credentials()
+    scheme, _, host = endpoint(os.environ).rpartition("://")
+    told = {"KEY_ID": now.access_key, "SECRET": now.secret_key, "SESSION_TOKEN": now.token, "REGION": region(os.environ)}
+    if host:
+        told |= {"ENDPOINT": host, "URL_STYLE": "path", "USE_SSL": str(scheme != "http").lower()}
+    listed = ", ".join(f"{name} '{_quoted(value)}'" for name, value in told.items() if value)
+    connection.execute(f"CREATE SECRET lake (TYPE s3, {listed})")
+
+
 def _is_there(root: str, table: Table) -> bool:
     """On other storage than a disk a night's tables are taken to be there: looking takes as long as reading."""
     if "://" not in root:
@@ -97,7 +127,8 @@ def _is_there(root: str, table: Table) -> bool:
         return True
     from deltalake import DeltaTable
 
-    return DeltaTable.is_deltatable(f"{root}/{table.name}")
+    path = f"{root}/{table.name}"
+    return DeltaTable.is_deltatable(path, storage_options=delta_options(path))
 
 
 def rows(connection: "DuckDBPyConnection", query: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -138,7 +169,7 @@ def _readable() -> Iterator[None]:
     except (duckdb.Error, DeltaError) as error:
         raise ContractError(
             f"the lake's tables cannot be read: {str(error).splitlines()[0]}",
-            "see that lake.root is right; `shelfmates prepare` creates absent tables, damaged ones must be restored from a copy",
+            "see that lake.root is right; a night, or `shelfmates prepare`, makes absent ones; damaged ones must be restored from a copy",
         ) from error
 
 
@@ -184,7 +215,7 @@ def _check_reached(settings: Settings, query: str, version: int) -> None:
 
 
 def _selection(path: str, table: Table, at: str | None) -> str:
-    quoted = path.replace("'", "''")
+    quoted = _quoted(amazons(path))
     if at is None:
         return f"SELECT * FROM delta_scan('{quoted}')"
     if at.isdecimal():
@@ -198,6 +229,10 @@ def _selection(path: str, table: Table, at: str | None) -> str:
     return f"SELECT * FROM delta_scan('{quoted}', version = {_version_of(path, night)})"
 
 
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
 def _version_of(path: str, night: date) -> int:
     """The newest commit made for a night up to this one; 0, the empty table, before the first."""
     for commit in _history(path):
@@ -209,9 +244,7 @@ def _version_of(path: str, night: date) -> int:
 
 def _history(path: str) -> list[dict[str, Any]]:
     """The table's commits, newest first."""
-    from deltalake import DeltaTable
-
-    return DeltaTable(path).history()
+    return delta_table(path).history()
 
 
 def _floats(vectors: Any) -> Any:  # DuckDB evaluates the annotations, so they can't name a lazy import

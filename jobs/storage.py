@@ -12,6 +12,15 @@ _UNREADABLE = re.compile(r"\[FAILED_READ_FILE\.(\w+)\] Encountered error while r
 
 _UNLIKE_ITS_CHECKSUM = re.compile(r"ChecksumException: Checksum error: (.+/)(.+?) at \d+ exp")
 
+# what Hadoop says of S3, however deep the error lies; a disk's errors, and those of other servers, name none of these
+_OF_S3 = re.compile(r"org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk|s3a?://")
+_NO_BUCKET = re.compile(r"UnknownStoreException|NoSuchBucket")
+_DENIED = re.compile(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|NoAuthWithAWSException|NoAwsCredentialsException")
+_SILENT = re.compile(
+    r"AWSClientIOException|AWSApiCallTimeoutException|AWSStatus500Exception|AWSServiceThrottledException|Status Code: 409|"
+    "Unable to execute HTTP request"
+)
+
 FULL, FROZEN = "No space left on device", "Read-only file system"  # as the operating system says it, however deep the error lies
 
 
@@ -24,6 +33,13 @@ def trouble(error: Exception) -> ShelfmatesError | None:
     if FROZEN in said:
         remedy = "make the lake's storage writable, then run the night again"
         return ToolchainError(f"the lake cannot be written ({FROZEN}); no table holds a part of what was to be written", remedy)
+    if _OF_S3.search(said):
+        if _NO_BUCKET.search(said):
+            return ToolchainError("the store knows no such bucket", "see that lake.root, and the paths of sources, name one that is there")
+        if _DENIED.search(said):
+            return ToolchainError("the store denies access", "see that the driver's keys are right, and that they may read and write there")
+        if _SILENT.search(said):
+            return TransientError("the store does not answer; no table holds a part of what was to be written", "run it again once it does")
     if unreadable := _UNREADABLE.search(said):
         why, file = unreadable.groups()
         if why == "FILE_NOT_EXIST" and any(f"/{table.name}/" in file for table in (USER_KEYS, *OF_PEOPLE)):

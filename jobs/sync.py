@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.address import delta_table
 from jobs.errors import ContractError, SettingsError
 from jobs.settings import Settings
 from jobs.tables import CURRENT_NEIGHBOURS
@@ -50,11 +51,10 @@ def sync(settings: Settings, store: Path) -> str:
 
 
 def _table(settings: Settings) -> Any:
-    from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
     try:
-        return DeltaTable(f"{settings.lake.root.rstrip('/')}/{CURRENT_NEIGHBOURS.name}")
+        return delta_table(f"{settings.lake.root.rstrip('/')}/{CURRENT_NEIGHBOURS.name}")
     except DeltaError as error:
         raise ContractError(f"there is no table {CURRENT_NEIGHBOURS.name} under {settings.lake.root}", "publish a night first") from error
 

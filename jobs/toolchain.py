@@ -3,6 +3,7 @@
 Everything is put into the virtual environment once, at set-up, so that no later run resolves or downloads anything. The jars go beside
 Spark's own (`pyspark/jars`), without their dependencies: Spark has these already, and the ones Delta asks for are other versions.
 The archive holds the parsed classes of one Delta write and read: a session with it reaches its first table in half the time.
+Object stores are fetched where they are asked for.
 """
 
 import hashlib
@@ -12,16 +13,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import ToolchainError
+from jobs.store import STORES, Store
+
+Jar = tuple[str, str, str]  # organisation, artifact, version
 
 JAVA_MINIMUM = 17
 JAVA_PACKAGE = "openjdk-17-jre-headless"
 
 # the Delta Lake release of delta-spark in uv.lock; 'artifact_2.13' names carry Spark's Scala version
-DELTA_JARS = (
+DELTA_JARS: tuple[Jar, ...] = (
     ("io.delta", "delta-spark_4.2_2.13", "4.4.0"),
     ("io.delta", "delta-storage", "4.4.0"),
     ("io.delta", "delta-kernel-api", "4.4.0"),
@@ -95,9 +100,23 @@ def _java_says(command: str) -> str:
     return subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stderr
 
 
-def missing_jars() -> list[str]:
+def missing_jars(wanted: Sequence[Jar] | None = None) -> list[str]:
+    """Of Delta's, or of those wanted."""
     jars = spark_home() / "jars"
-    return [f"{artifact}-{version}.jar" for _, artifact, version in DELTA_JARS if not (jars / f"{artifact}-{version}.jar").is_file()]
+    names = [f"{artifact}-{version}.jar" for _, artifact, version in wanted or DELTA_JARS]
+    return [name for name in names if not (jars / name).is_file()]
+
+
+def missing_of(store: Store) -> list[str]:
+    """What Spark lacks for a store."""
+    log_store = [] if store.name != "s3" or log_store_jar().is_file() else [log_store_jar().name]
+    return [*missing_jars(store.jars), *log_store]
+
+
+def log_store_jar() -> Path:
+    """Where the compiled log store lies; its name changes with its source."""
+    source = Path(__file__).with_name("S3LogStore.scala").read_bytes()
+    return spark_home() / "jars" / f"shelfmates-s3-log-store-{hashlib.sha256(source).hexdigest()[:12]}.jar"
 
 
 def check() -> None:
@@ -107,15 +126,18 @@ def check() -> None:
         raise ToolchainError(f"Delta jars are missing: {', '.join(missing)}", "run `make setup`, or `shelfmates setup`")
 
 
-def set_up() -> None:
-    """Installs what is missing of Java, jars and archive. Does nothing, and needs no network, where all is there."""
+def set_up(stores: Sequence[str] = ()) -> None:
+    """Installs what is missing of Java, jars, those of the stores too, and archive. Does nothing, and needs no network, where all is
+    there."""
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         _install_java()
     command = java()
     print(f"setup: Java {_java_version(command)} at {command}", flush=True)
     if missing := missing_jars():
         print(f"setup: fetching {len(missing)} Delta jars", flush=True)
-        _fetch_jars(command)
+        _fetch_jars(command, DELTA_JARS)
+    for store in (STORES[name] for name in stores):
+        _set_up_store(command, store)
     folder = files()
     folder.mkdir(exist_ok=True)
     (folder / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
@@ -134,11 +156,17 @@ def files() -> Path:
     return Path(sys.prefix) / "shelfmates"
 
 
-def use_jvm_options() -> None:
-    """Lets the JVM that this process is about to start begin with set-up's options; an environment that has its own keeps them."""
+def use_jvm_options(*, local: bool) -> None:
+    """Lets the JVM that this process is about to start begin with set-up's options, those of a driver alone where the executors are
+    elsewhere; an environment that has its own keeps them."""
     options = files() / "jvm-options"
     if options.is_file():
-        os.environ.setdefault("SPARK_SUBMIT_OPTS", options.read_text(encoding="utf-8").strip())
+        wanted = options.read_text(encoding="utf-8").strip() if local else _quiet()
+        os.environ.setdefault("SPARK_SUBMIT_OPTS", wanted)
+
+
+def _quiet() -> str:
+    return f"-Dlog4j2.configurationFile={files() / 'log4j2.properties'}"
 
 
 def archive_of(command: str) -> Path:
@@ -163,13 +191,36 @@ def _install_java() -> None:
             return
 
 
-def _fetch_jars(command: str) -> None:
+def _set_up_store(command: str, store: Store) -> None:
+    if missing := missing_jars(store.jars):
+        print(f"setup: fetching {len(missing)} jars of the store {store.name}", flush=True)
+        _fetch_jars(command, store.jars)
+    if missing_of(store):
+        print("setup: compiling the log store of S3", flush=True)
+        _compile_log_store(command)
+
+
+def _compile_log_store(command: str) -> None:
+    """With the Scala compiler that Spark ships; a jar of an earlier source goes."""
+    jar, source = log_store_jar(), Path(__file__).with_name("S3LogStore.scala")
+    for stale in jar.parent.glob("shelfmates-s3-log-store-*.jar"):
+        stale.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / jar.name
+        compiler = [command, "-cp", f"{jar.parent}/*", "scala.tools.nsc.Main", "-usejavacp"]
+        compiled = subprocess.run([*compiler, "-d", str(made), str(source)], capture_output=True, text=True, check=False)
+        if compiled.returncode != 0:
+            raise ToolchainError(f"{source} does not compile:\n{compiled.stdout}{compiled.stderr}", "run `shelfmates setup` again")
+        shutil.copy(made, jar)
+
+
+def _fetch_jars(command: str, wanted: Sequence[Jar]) -> None:
     """Resolves the jars from Maven Central with the Ivy that Spark ships, without dependencies."""
     jars = spark_home() / "jars"
     ivy = next(jars.glob("ivy-*.jar"))
     dependencies = "\n".join(
         f'<dependency org="{organisation}" name="{artifact}" rev="{version}" transitive="false" conf="default->master"/>'
-        for organisation, artifact, version in DELTA_JARS
+        for organisation, artifact, version in wanted
     )
     with tempfile.TemporaryDirectory() as folder:
         module = Path(folder) / "ivy.xml"
@@ -183,7 +234,7 @@ def _fetch_jars(command: str) -> None:
         fetched = subprocess.run([command, "-jar", str(ivy), *resolve, *retrieve], capture_output=True, text=True, check=False)
         for jar in Path(folder, "jars").glob("*.jar"):
             shutil.copy(jar, jars / jar.name)
-    if missing := missing_jars():
+    if missing := missing_jars(wanted):
         said = "\n".join(line for line in (fetched.stdout + fetched.stderr).splitlines() if "ERROR" in line or "UNRESOLVED" in line)
         raise ToolchainError(
             f"could not fetch {', '.join(missing)} from Maven Central:\n{said}", "check the network, then run `make setup` again"
@@ -215,5 +266,5 @@ def jvm_options(archive_option: str) -> str:
     """
     return (
         "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC -XX:NewRatio=1 "
-        f"-Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off -Dlog4j2.configurationFile={files() / 'log4j2.properties'} {archive_option}"
+        f"-Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off {_quiet()} {archive_option}"
     )

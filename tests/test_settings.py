@@ -110,3 +110,32 @@ def test_a_setting_without_a_key_or_a_value_is_refused(said: str, capsys: pytest
     with pytest.raises(SystemExit):
         parser().parse_args(["audit", "--date", "2026-11-20", f"--set={said}"])
     assert f"{said!r} sets nothing; expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_keys_have_no_place_in_settings(tmp_path: Path) -> None:
+    conf = '[spark.conf]\n"spark.hadoop.fs.s3a.secret.key" = "dark"\n"spark.hadoop.fs.s3a.aws.credentials.provider" = "a.Class"\n'
+    with pytest.raises(SettingsError, match=r"'spark': spark\.hadoop\.fs\.s3a\.secret\.key: a key in settings is in command") as told:
+        read(tmp_path, GOOD + conf)
+    assert "dark" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("spark.hadoop.fs.azure.account.key.shopfiles.dfs.core.windows.net", True),  # an account whose name holds `file`
+        ("spark.executorEnv.SHELFMATES_USER_KEY", True),
+        ("spark.authenticate.secret", True),
+        ("spark.io.encryption.keySizeBits", False),
+        ("spark.security.credentials.hive.enabled", False),
+        ("spark.kerberos.renewal.credentials", False),
+        ("spark.kubernetes.authenticate.oauthTokenFile", False),
+        ("spark.kubernetes.driver.secretKeyRef.PASSWORD", False),
+    ],
+)
+def test_which_properties_are_keys(tmp_path: Path, name: str, refused: bool) -> None:
+    conf = f'[spark.conf]\n"{name}" = "dark"\n'
+    if refused:
+        with pytest.raises(SettingsError, match="a key in settings"):
+            read(tmp_path, GOOD + conf)
+    else:
+        assert read(tmp_path, GOOD + conf).spark.conf[name] == "dark"

@@ -62,6 +62,7 @@ class SparkJobOperator(SparkSubmitOperator):
     (`spark.pyspark.python`).
 
     `secrets` maps variables of the program to connections whose passwords they get; without the connection a worker's own variable counts.
+    So does the connection `shelfmates_s3` (aws: login, password, `endpoint_url` and `region_name` in its extra) for a lake in S3.
     In deploy mode cluster they would stand in the command: there the driver's environment has to have them.
 
     Every outlet's event gets the date, the run and the stages' figures in its extra; a task whose stages had nothing to do is skipped,

@@ -1,7 +1,8 @@
 """spark-submit as a child of an Airflow task: what it says, how it ended, and how it is stopped.
 
 Airflow's own hook hides the exit code, logs every line of Spark's, takes YARN where a connection is missing, and on a stop kills the JVM
-but leaves the Python driver under it at work. This one mends those four and nothing else; commands are built by the hook as it is.
+but leaves the Python driver under it at work. This one mends those four, gives the program the address and the keys of the store that a
+connection names, and nothing else; commands are built by the hook as it is.
 """
 
 import contextlib
@@ -21,6 +22,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 FIGURES_LINE = "shelfmates-figures "  # begins the program's last line, a JSON object with one object per stage
 HELD_LINE = "shelfmates-held "  # begins the line that lists what holds the night, as JSON
+STORE = "shelfmates_s3"  # the connection that has the address and the keys of the store in which the lake lies, where it lies in S3
+STORE_EXTRA = {"aws_session_token", "endpoint_url", "region_name"}
+STORE_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 SUBMITTER = "SHELFMATES_SUBMITTER"  # tells the driver whose end is its own, as in jobs/submitter.py
 MESSAGE_LINES = 40  # of the program's last words kept for the exception: a long traceback, or every fault of a settings file
 HELD = 4  # the program's exit code of a night that is held
@@ -59,7 +63,7 @@ class SubmitHook(SparkSubmitHook):
         super().__init__(**kwargs)
         if self._connection["master"].startswith("local"):
             self._env_vars = _jvm_options() | (self._env_vars or {})
-        self._secrets = {} if self._cluster_mode else self._passwords(secrets)
+        self._secrets = {} if self._cluster_mode else self._passwords(secrets) | self._store()
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Submits and waits. Raises AirflowFailException with the program's own message (NightHeldError where a person may release the
@@ -109,6 +113,28 @@ class SubmitHook(SparkSubmitHook):
             with contextlib.suppress(AirflowNotFoundException):
                 found[variable] = self.get_connection(conn_id).password or ""
         return found
+
+    def _store(self) -> dict[str, str]:
+        """The variables of S3 that the connection gives; none without it: then the worker's own count, or the platform's."""
+        try:
+            store = self.get_connection(STORE)
+        except AirflowNotFoundException:
+            return {}
+        extra = store.extra_dejson
+        if unknown := extra.keys() - STORE_EXTRA:
+            raise AirflowFailException(
+                f"the connection {STORE!r} has {', '.join(sorted(unknown))} in its extra, which Spark would not heed\n"
+                f"  → leave it out: there may be {', '.join(sorted(STORE_EXTRA))}; without login and password the platform's role counts"
+            )
+        found = {
+            "AWS_ACCESS_KEY_ID": store.login,
+            "AWS_SECRET_ACCESS_KEY": store.password,
+            "AWS_SESSION_TOKEN": extra.get("aws_session_token"),
+            "AWS_ENDPOINT_URL_S3": extra.get("endpoint_url"),
+            "AWS_REGION": extra.get("region_name"),
+        }
+        # keys of a worker's own environment beside these would not fit them
+        return {variable: value or "" for variable, value in found.items() if value or (store.login and variable in STORE_KEYS)}
 
     @property
     def _cluster_mode(self) -> bool:

@@ -150,7 +150,7 @@ def shelfmates_stage() -> Encode:
     spark = open_session(settings, name="shelfmates-bench")
 
     def encode(texts: list[str]) -> tuple[Vectors, float]:
-        stage(sorted(texts, key=len)[: 2 * embed.TEXTS_OF_ONE_WORKER])  # Spark ends workers that have been idle for a minute
+        stage(sorted(texts, key=len)[: 2 * embed.TEXTS_A_TASK])  # Spark ends workers that have been idle for a minute
         return stage(texts)
 
     def stage(texts: list[str]) -> tuple[Vectors, float]:

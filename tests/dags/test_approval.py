@@ -30,13 +30,19 @@ print('shelfmates-figures {"publish": {"rows_out": 20}}')
 
 
 class Comms:
-    """What a task says to its supervisor."""
+    """What a task says to its supervisor, who knows no connections."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
-    def send(self, msg: Any) -> None:
+    def send(self, msg: Any) -> Any:
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection
+
+        if isinstance(msg, GetConnection):
+            return ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         self.sent.append(msg)
+        return None
 
 
 @pytest.fixture

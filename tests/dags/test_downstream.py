@@ -90,7 +90,7 @@ def test_rendered_command(dags: dict[str, "DAG"], task: str) -> None:
         ("yarn", {"deploy-mode": "cluster"}),
     ],
 )
-def test_the_users_key_is_in_the_environment_and_not_in_the_command(
+def test_keys_are_in_the_environment_and_not_in_the_command(
     dags: dict[str, "DAG"], monkeypatch: pytest.MonkeyPatch, host: str, extra: dict[str, str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": host, "extra": extra}))
@@ -98,9 +98,20 @@ def test_the_users_key_is_in_the_environment_and_not_in_the_command(
     task.date = "2026-11-20"
     hook = task._get_hook()
     hook._build_spark_submit_command(task.application)
-    assert "SHELFMATES_USER_KEY" not in (hook._env or {})  # a worker's own variable counts
+    assert not {"SHELFMATES_USER_KEY", "AWS_SECRET_ACCESS_KEY"} & set(hook._env or {})  # a worker's own variables count
     monkeypatch.setenv("AIRFLOW_CONN_SHELFMATES_USERS", '{"conn_type": "generic", "password": "a key of the tests alone"}')
+    store = {"conn_type": "aws", "login": "an-id", "password": "a secret", "extra": {"endpoint_url": "http://s3:7070", "region_name": "eu"}}
+    monkeypatch.setenv("AIRFLOW_CONN_SHELFMATES_S3", json.dumps(store))
     hook = task._get_hook()
-    assert "a key of the tests alone" not in " ".join(hook._build_spark_submit_command(task.application))
-    there = (hook._env or {}).get("SHELFMATES_USER_KEY")
-    assert there == (None if "deploy-mode" in extra else "a key of the tests alone")  # on a cluster the driver's machine has to have it
+    command = " ".join(hook._build_spark_submit_command(task.application))
+    secrets = {
+        "SHELFMATES_USER_KEY": "a key of the tests alone",
+        "AWS_ACCESS_KEY_ID": "an-id",
+        "AWS_SECRET_ACCESS_KEY": "a secret",
+        "AWS_SESSION_TOKEN": "",  # one of the worker's own would not fit
+        "AWS_ENDPOINT_URL_S3": "http://s3:7070",
+        "AWS_REGION": "eu",
+    }
+    assert not [secret for secret in filter(None, secrets.values()) if secret in command]
+    there = {name: (hook._env or {}).get(name) for name in secrets}
+    assert there == (dict.fromkeys(secrets) if "deploy-mode" in extra else secrets)  # there the machine has them

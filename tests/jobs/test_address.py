@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs import address
+from tests.small_store import serving_apart
 
 NIGHT = date(2026, 1, 5)
 
@@ -50,6 +51,21 @@ def test_content_is_unzipped_and_the_fingerprint_is_of_what_is_stored(tmp_path: 
     file.write_bytes(gzip.compress(b"first,") + gzip.compress(b"second"))  # two members, as parallel writers leave them
     assert b"".join(address.content(str(file))) == b"first,second"
     assert address.fingerprint(str(file)) == (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size)
+
+
+def test_feeds_in_a_store_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "feeds" / "2026-11-20").mkdir(parents=True)
+    (tmp_path / "feeds" / "2026-11-20" / "a@b c.csv").write_bytes(b"id,title")
+    with serving_apart(tmp_path) as url:
+        told = {"ENDPOINT_URL_S3": url, "ACCESS_KEY_ID": "an-id", "SECRET_ACCESS_KEY": "a-secret", "REGION": "us-east-1"}
+        for name, value in told.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        pattern = "s3a://bucket/feeds/{date}/*.csv"
+        assert address.dates(pattern) == [date(2026, 11, 20)]
+        (file,) = address.found(pattern, date(2026, 11, 20))
+        assert file == "s3a://bucket/feeds/2026-11-20/a@b c.csv"
+        assert address.found(file, date(2026, 11, 20)) == [file]
+        assert b"".join(address.content(file)) == b"id,title"
 
 
 @pytest.mark.parametrize(

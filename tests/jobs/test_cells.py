@@ -139,3 +139,11 @@ def test_expanded_is_the_obvious_loop() -> None:
         ]
         expected += [(row, name, -negative) for negative, _, name in sorted(near)[:7]]
     assert found == expected
+
+
+def test_vectors_are_summed_by_cell() -> None:
+    random = np.random.default_rng(5)
+    vectors = random.normal(size=(50, 4)).astype(np.float32)
+    own = random.choice([0, 2, 5], size=50)  # 1, 3, 4 and 6 have none
+    expected = [vectors[own == cell].astype(np.float64).sum(axis=0) for cell in range(7)]
+    np.testing.assert_allclose(cells.summed(vectors, own, 7), expected, rtol=1e-12, atol=1e-12)

@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@pytest.mark.parametrize(("texts", "cores", "tasks"), [(13, 2, 1), (500, 8, 1), (501, 2, 2), (4001, 2, 4), (60_000, 2, 30)])
-def test_every_core_works_to_the_end_unless_texts_are_few(texts: int, cores: int, tasks: int) -> None:
-    assert embed.tasks_for(texts, cores) == tasks
-
-
 def test_a_text_is_embedded_once_ever(lake: Lake, settings_of: Callable[[str], Settings], night: Night, tiny_model: Path) -> None:
     settings = settings_of(MINIMAL + f'[embed]\nmodel = "{tiny_model}"\n')
     for table in (CLEAN_ITEMS, ITEM_VECTORS):
@@ -136,16 +131,40 @@ def test_speed_is_of_the_time_in_which_texts_are_encoded() -> None:
     }  # by a model without tokens
 
 
-@pytest.mark.parametrize(("tasks", "cores", "parts"), [(1, 2, 1), (50, 2, 1), (52, 2, 2), (52, 16, 1)])
-def test_a_long_first_embed_is_committed_in_parts(tasks: int, cores: int, parts: int) -> None:
-    assert embed.parts_for(tasks, cores) == parts
+def test_vectors_do_not_depend_on_how_many_work_nor_on_the_order_of_rows(lake: Lake, night: Night) -> None:
+    """To the last bit, by the built-in model: what is computed beside a text is the same."""
+    folder = encoder.folder_of(None)
+    texts = [(f"{n * 7919 % 300:04}", f"steel tea pot {n} {'with a lid ' * (n % 5)}") for n in range(300)]
+    found = []
+    for order, at_first in ((texts, 1), (texts[::-1], 5)):
+        frame = lake.spark.createDataFrame(order, "content_hash string, text string").repartition(at_first)
+        rows = embed.encoded(embed.part_of(frame, 0, 1, 3), folder, encoder.model_id(folder), None, 0, log_of(lake)).collect()
+        found.append({row["content_hash"]: bytes(row["vector"]) for row in rows})
+    assert len(found[0]) == 300
+    assert found[0] == found[1]
 
 
-def test_every_text_is_in_one_part(spark: "SparkSession") -> None:
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_a_task_has_the_same_texts_however_many_there_are_at_once(spark: "SparkSession", parts: int) -> None:
     texts = spark.createDataFrame([(str(n), f"text {n}") for n in range(300)], "content_hash string, text string")
-    parts = [{row["content_hash"] for row in embed.part_of(texts, part, 3).collect()} for part in range(3)]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 300
-    assert min(map(len, parts)) > 60
+
+    def of_tasks(parts: int) -> list[list[str]]:
+        found = []
+        for part in range(parts):
+            frame = embed.part_of(texts, part, parts, 7)
+            found += [sorted(row["content_hash"] for row in rows) for rows in frame.rdd.glom().collect()]
+        return sorted(found)
+
+    tasks = of_tasks(parts)
+    assert len(tasks) == 7
+    assert sorted(text for task in tasks for text in task) == sorted(map(str, range(300)))
+    assert min(map(len, tasks)) > 20
+    assert tasks == of_tasks(1)
+
+
+@pytest.mark.parametrize(("texts", "lots"), [(1, 1), (1000, 1), (1001, 2), (60_000, 60)])
+def test_lots_are_small_enough(texts: int, lots: int) -> None:
+    assert embed.in_lots(texts, embed.TEXTS_A_TASK) == lots
 
 
 def test_vectors_are_zero_or_of_unit_length() -> None:

@@ -3,7 +3,6 @@ that are no models."""
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,30 +85,36 @@ def test_weights_saved_in_half_a_precision_are_computed_in_float32(model_of: Cal
     assert encoder.fastest(exact).encode(["pen"]).vectors @ exact.encode(["pen"]).vectors.T > 0.99
 
 
-def test_a_half_that_disagrees_or_is_no_faster_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder, "WORTH", 0.0)  # however slow
+def test_a_half_that_disagrees_or_is_slow_here_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "has_bfloat16", lambda: True)
     exact = encoder.in_float32(tiny_model, "cpu")
     assert encoder.fastest(exact).precision == "bfloat16"
     monkeypatch.setattr(encoder, "AGREES", 1.1)
     assert encoder.fastest(exact).precision == "float32"
     monkeypatch.undo()
-    crowded = with_memory_for(tiny_model, 100)  # too little for the probe
-    assert encoder.fastest(crowded) is crowded
-    monkeypatch.setattr(encoder, "WORTH", 1e9)
+    monkeypatch.setattr(encoder, "has_bfloat16", lambda: False)
     assert encoder.fastest(exact).precision == "float32"
 
 
-def test_waiting_does_not_decide_the_precision(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CPU's encoders are measured by the time they compute, not by that they wait."""
+def test_a_gpu_without_memory_for_the_probe_stays_exact(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "has_bfloat16", lambda: True)
+    crowded = with_memory_for(tiny_model, 100)
+    assert encoder.fastest(crowded) is crowded
+
+
+@pytest.mark.parametrize(("halfs", "chosen"), [(0.1, "float16"), (0.99, "float32")])
+def test_a_gpu_is_measured(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, halfs: float, chosen: str) -> None:
     exact = encoder.in_float32(tiny_model, "cpu")
-    computed = encoder.Encoder.vectors_of
+    (probe,) = batch.batches(exact.reader, ["steel tea pot"], 512)
+    assert 0 < encoder._seconds(exact, probe) < 10
+    monkeypatch.setattr(type(exact), "kind", "cuda")  # what is computed is computed here
+    monkeypatch.setattr(encoder, "_seconds", lambda of, _: 1.0 if of.precision == "float32" else halfs)
+    assert encoder.fastest(exact).precision == chosen
 
-    def waited(self: encoder.Encoder, batch: Any) -> Any:
-        time.sleep(0.2)
-        return computed(self, batch)
 
-    monkeypatch.setattr(encoder.Encoder, "vectors_of", waited)
-    assert encoder._timed(exact, next(batch.batches(exact.reader, ["steel tea pot"], 512)))[1] < 0.2
+def test_a_cpu_is_known_by_its_instructions() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    assert encoder.has_bfloat16() == any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
 def test_a_model_without_a_transformer(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from pyspark.sql import functions as F
 
 from jobs import downstream, erase
 from jobs.decisions import ANYONE, INTERACTIONS, QUARANTINED_INTERACTIONS, RECOMMENDATIONS, USER_KEYS
-from jobs.errors import ConflictError, SettingsError
-from jobs.forget import forgotten
+from jobs.errors import ConflictError, SettingsError, ToolchainError
+from jobs.forget import forget, forgotten
 from jobs.interaction import keyed, of_key
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
 from jobs.table import Table
+from tests.conftest import MINIMAL
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -127,3 +128,9 @@ def test_nobody_is_named(lake: Lake) -> None:
     with pytest.raises(SettingsError, match="no user is named"):
         forgotten(lake, [], KEY)
     assert forgotten(lake, ["ann"], KEY) == "forget: nobody is known here"
+
+
+def test_nobody_is_forgotten_where_there_can_be_no_lake(settings_of: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELFMATES_USER_KEY", KEY.decode())
+    with pytest.raises(ToolchainError, match="Spark knows no s3://"):
+        forget(settings_of(MINIMAL + '[lake]\nroot = "s3://bucket/lake"\n'), ["ann"])

@@ -35,6 +35,20 @@ def test_so_is_spark_itself(error: Exception) -> None:
     assert "Spark's Java process was killed, or crashed" in str(lost_process(error))
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (
+            "Job aborted due to stage failure: … ExecutorLostFailure (executor 2 exited)",
+            "an executor of Spark",
+        ),
+        ("Application has been killed. Reason: All masters are unresponsive! Giving up.", "Spark's master does not answer"),
+    ],
+)
+def test_so_are_a_cluster_s_parts(said: str, found: str) -> None:
+    assert str(lost_process(RuntimeError(said))).startswith(found)
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), BrokenPipeError("the reader of what is printed has left")])
 def test_another_failure_is_left_as_it_is(error: Exception) -> None:
     assert lost_process(error) is None

@@ -261,6 +261,7 @@ def test_the_cells_are_told(lake: Lake, settings: Callable[[str], Settings], nig
     assert figures["cell_nodes_max"] <= 24
     assert figures["cell_skew"] >= 1
     assert figures["cell_seconds_max"] >= figures["cell_seconds_median"] > 0
+    assert figures["cover_seconds"] > 0
 
 
 def test_pairs_never_cross_a_block(lake: Lake, settings: Callable[[str], Settings], night: Night) -> None:

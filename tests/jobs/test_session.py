@@ -38,6 +38,15 @@ def test_progress_is_told_stage_by_stage(spark: "SparkSession", capsys: pytest.C
         assert set(told) <= {800 * done // tasks_of_step for done in range(1, tasks_of_step + 1)}
 
 
+def test_only_the_stage_that_is_meant_is_told_of(spark: "SparkSession", capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = spark.range(0, 800, 1, 8).mapInArrow(slowly(), "id bigint")
+    with progress(spark, "search", 800, "items", tasks=6, every=0.05):
+        tasks.repartition(6, "id").mapInArrow(slowly(), "id bigint").collect()
+    told = re.findall(r"search: (\d+) of 800", capsys.readouterr().out)
+    assert told
+    assert {int(number) for number in told} <= {800 * done // 6 for done in range(1, 7)}
+
+
 def test_one_large_task_is_said_to_be_at_work(spark: "SparkSession", capsys: pytest.CaptureFixture[str]) -> None:
     with progress(spark, "search", 800, "items", every=0.05, silence=0.1):
         spark.range(0, 800, 1, 1).mapInArrow(slowly(), "id bigint").collect()

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobs.address import delta_table
 from jobs.errors import ContractError, SettingsError, ToolchainError
 from jobs.lake import Lake
 from jobs.night import Night
 from jobs.settings import Settings
 from jobs.sql import answer
-from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, QUARANTINED_ITEMS, RUNS
+from jobs.tables import AUDIT_RESULTS, CLEAN_ITEMS, ITEM_VECTORS, QUARANTINED_ITEMS, RUNS, TABLES
 from tests.conftest import MINIMAL
 from tests.rows import clean_item, in_order
+from tests.small_store import serving_apart
 
 NIGHTS = (Night(date(2026, 1, 5), "first"), Night(date(2026, 1, 6), "second"))
 TITLES = "SELECT item_id, title, price FROM clean_items ORDER BY snapshot_date, item_id"
@@ -63,6 +65,24 @@ def test_it_looks_back_by_night_and_by_version(two_nights: Lake, settings: Setti
     vectors = "SELECT count(*) AS n FROM item_vectors"  # a table without nights: as of the newest commit up to the night
     assert asked(settings, vectors, at="2026-01-06") == [{"n": 1}]
     assert asked(settings, vectors, at="2026-01-04") == [{"n": 0}]
+
+
+def test_a_lake_in_s3_is_read_without_spark(
+    two_nights: Lake, settings_of: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in TABLES.values():
+        two_nights.create(table)
+    lake = Path(two_nights.root)
+    with serving_apart(lake.parent) as url:
+        told = {"ENDPOINT_URL_S3": url, "ACCESS_KEY_ID": "an-id", "SECRET_ACCESS_KEY": "a-secret", "REGION": "us-east-1"}
+        for name, value in told.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        settings = settings_of(MINIMAL + f'[lake]\nroot = "s3a://bucket/{lake.name}"\n')
+        assert [row["title"] for row in asked(settings, TITLES)] == ['Lamp, "red"', "Café"]
+        assert asked(settings, TITLES, at="2026-01-05") == [{"item_id": "a", "title": 'Lamp, "red"', "price": None}]
+        assert asked(settings, "SELECT vector FROM item_vectors_unpacked") == [{"vector": pytest.approx([0.6, 0.8])}]
+        read = delta_table(f"s3a://bucket/{lake.name}/clean_items").to_pyarrow_table()
+        assert sorted(read["title"].to_pylist()) == ["Café", 'Lamp, "red"']
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from jobs.errors import ContractError, ShelfmatesError, ToolchainError
-from jobs.lake import Lake, check_writable
+from jobs.errors import ContractError, ShelfmatesError, ToolchainError, TransientError
+from jobs.lake import Lake
+from jobs.lake_root import check_writable
 from jobs.night import Night
 from jobs.storage import trouble
 from jobs.tables import AUDIT_RESULTS
@@ -131,5 +132,36 @@ def test_a_log_entry_is_removed_and_its_checksum_stays(lake: Lake, night: Night,
     assert copy.read(AUDIT_RESULTS).count() == 5
 
 
-def test_another_failure_is_left_as_it_is() -> None:
-    assert trouble(ValueError("a bug")) is None
+@pytest.mark.parametrize(
+    ("said", "kind", "found"),
+    [
+        (
+            "An error occurred while calling o90.save.\n: org.apache.hadoop.fs.s3a.AWSClientIOException: getFileStatus on s3a://box/lake: "
+            "software.amazon.awssdk.core.exception.SdkClientException: Unable to execute HTTP request: Connect to store:7070 failed",
+            TransientError,
+            "the store does not answer",
+        ),
+        ("org.apache.hadoop.fs.s3a.AWSStatus500Exception: PUT 0-object on lake: Slow down", TransientError, "the store does not answer"),
+        ("java.nio.file.AccessDeniedException: s3a://box/lake: S3Exception: (Status Code: 403)", ToolchainError, "the store denies access"),
+        ("org.apache.hadoop.fs.s3a.auth.NoAuthWithAWSException: No AWS Credentials", ToolchainError, "the store denies access"),
+        ("org.apache.hadoop.fs.s3a.UnknownStoreException: `s3a://box/': Bucket does not exist", ToolchainError, "knows no such bucket"),
+    ],
+    ids=["gone", "overloaded", "denied", "no keys", "no bucket"],
+)
+def test_an_object_store_that_fails(said: str, kind: type[Exception], found: str) -> None:
+    error = trouble(RuntimeError(said))
+    assert type(error) is kind
+    assert found in str(error)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "a bug",
+        "java.nio.file.AccessDeniedException: /data/lake/runs",  # of a disk
+        "java.sql.SQLException: UnknownHostException: shop-database",
+        "software.amazon.awssdk.core.exception.SdkClientException: Unable to load region",  # no second try helps
+    ],
+)
+def test_another_failure_is_left_as_it_is(said: str) -> None:
+    assert trouble(RuntimeError(said)) is None

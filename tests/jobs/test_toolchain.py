@@ -9,7 +9,7 @@ import pytest
 
 from jobs import toolchain
 from jobs.errors import ToolchainError
-from jobs.lake import check_writable
+from jobs.lake_root import check_writable
 from tests.conftest import MINIMAL
 
 

@@ -138,8 +138,10 @@ class LakeCache:
         with opening:
             log, at = self._logs.get(table, (None, 0.0))
             if log is None or time.monotonic() - at > FRESH:
+                from jobs.address import delta_table
+
                 try:
-                    log = DeltaTable(f"{self.root}/{table}")
+                    log = delta_table(f"{self.root}/{table}")
                 except TableNotFoundError:
                     raise NotThereError(f"the lake has no table {table} yet: run a night first") from None
                 self._logs[table] = log, time.monotonic()
