@@ -84,7 +84,8 @@ demo: setup $(MIGRATED) ## two nights of a made-up catalogue through Airflow and
 		done
 	@.venv/bin/shelfmates report --settings $(DEMO)/shelfmates.toml
 
-test: STORE := s3 # what commits depend on there is tried too
+test test-cluster: STORE := s3 # what commits depend on there is tried too
+
 test: setup ## style, types and tests
 	@.venv/bin/shelfmates setup --store $(STORE) >/dev/null
 	@.venv/bin/ruff check
@@ -98,7 +99,6 @@ test-browser: setup ## Airflow's pages in a headless Chromium: a night by the fo
 	@$(UV) sync --quiet --frozen --inexact --group browser
 	@.venv/bin/python -m pytest -m browser tests/browser
 
-test-cluster: STORE := s3
 test-cluster: setup ## a real small cluster on this machine, as root: S3, PostgreSQL, Airflow, Spark's hosts (SECTIONS, KEEP, STAY=1)
 	@$(UV) sync --quiet --frozen --inexact --group cluster --extra s3
 	@.venv/bin/shelfmates setup --store $(STORE)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from jobs.object_store import endpoint, region
+
 
 def main() -> None:
     bucket, folder = sys.argv[1], Path(sys.argv[2])
-    scheme, _, host = os.environ["AWS_ENDPOINT_URL_S3"].rstrip("/").rpartition("://")
-    store = fs.S3FileSystem(
-        scheme=scheme or "https", endpoint_override=host, region=os.environ.get("AWS_REGION"), allow_bucket_creation=True
-    )
+    scheme, _, host = endpoint(os.environ).rpartition("://")
+    store = fs.S3FileSystem(scheme=scheme or "https", endpoint_override=host, region=region(os.environ), allow_bucket_creation=True)
     store.create_dir(bucket)
     store.create_dir(f"{bucket}/spark-events")  # Spark writes its event logs into a folder that is there
     fs.copy_files(str(folder), f"{bucket}/feeds", source_filesystem=fs.LocalFileSystem(), destination_filesystem=store)

@@ -16,24 +16,27 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow import fs
 
-from jobs import store
+from jobs import object_store
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 DATE = "{date}"
 _WILD = re.compile(r"(\{date\}|\*)")
-_SECRETS = tuple(
-    re.compile(rf"(?i)({kept}){secret}")
-    for kept, secret in (
-        (r"s3[an]?://", r"[^/@:\s]*:[^@\s]+(?=@)"),  # a secret key may hold slashes
-        (r"://", r"[^/@:;?\s]*(?::(?!\d+[/;?,])[^@\s]+(?:@[^/@;?\s]+)*)?(?=@)"),  # but host:8020/a@b is no user
-        (r"jdbc:oracle:\w+:", r'(?:"[^"]*"|[^"@\s])+(?=@)'),
-        (
-            r"(?:passw|passphrase|pwd|secret|token|signature|credential|(?:access|account|api|private)[_.-]?key)[\w.-]*=|\bsig=",
-            r"(?!\*{3})(?:\{(?:[^}]|\}\})*\}|[^;&\n]*)",  # of what is masked already, the text after it stays
-        ),
-    )
+_KEYS_OF_S3 = re.compile(r"(?i)(s3[an]?://)[^/@:\s]*:[^@\s]+(?=@)")  # a secret key may hold slashes
+_SECRETS = (
+    _KEYS_OF_S3,
+    *(
+        re.compile(rf"(?i)({kept}){secret}")
+        for kept, secret in (
+            (r"://", r"[^/@:;?\s]*(?::(?!\d+[/;?,])[^@\s]+(?:@[^/@;?\s]+)*)?(?=@)"),  # but host:8020/a@b is no user
+            (r"jdbc:oracle:\w+:", r'(?:"[^"]*"|[^"@\s])+(?=@)'),
+            (
+                r"(?:passw|passphrase|pwd|secret|token|signature|credential|(?:access|account|api|private)[_.-]?key)[\w.-]*=|\bsig=",
+                r"(?!\*{3})(?:\{(?:[^}]|\}\})*\}|[^;&\n]*)",  # of what is masked already, the text after it stays
+            ),
+        )
+    ),
 )
 _CHUNK = 1 << 20  # bytes read at a time
 
@@ -105,7 +108,7 @@ def delta_table(path: str) -> "DeltaTable":
 
 def delta_options(path: str) -> dict[str, str] | None:
     """What delta-rs has to be told of the store at an address: one without TLS it would refuse."""
-    if not (store.in_s3(path) and (endpoint := store.endpoint(os.environ))):
+    if not (object_store.in_s3(path) and (endpoint := object_store.endpoint(os.environ))):
         return None
     return {"AWS_ENDPOINT_URL": endpoint} | ({"AWS_ALLOW_HTTP": "true"} if endpoint.startswith("http://") else {})
 
@@ -113,11 +116,11 @@ def delta_options(path: str) -> dict[str, str] | None:
 def _resolve(address: str) -> tuple[fs.FileSystem, str]:
     if "://" not in address:
         return fs.LocalFileSystem(), address
-    uri = quote(store.amazons(address), safe="/:@?&=%+")  # blanks and brackets as a URI wants them
-    endpoint = store.endpoint(os.environ)
-    if endpoint and uri.startswith("s3://") and "?" not in uri and not _SECRETS[0].search(address):  # an address may name its own store
+    uri = quote(object_store.amazons(address), safe="/:@?&=%+")  # blanks and brackets as a URI wants them
+    endpoint = object_store.endpoint(os.environ)
+    if endpoint and uri.startswith("s3://") and "?" not in uri and not _KEYS_OF_S3.search(address):  # an address may name its own store
         scheme, _, host = endpoint.rpartition("://")
-        files = fs.S3FileSystem(endpoint_override=host, scheme=scheme or "https", region=store.region(os.environ))
+        files = fs.S3FileSystem(endpoint_override=host, scheme=scheme or "https", region=object_store.region(os.environ))
         return files, address.partition("://")[2]
     resolved: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(uri)
     return resolved

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from jobs import commands
 from jobs import settings as settings_file
+from jobs.object_store import STORES
 from jobs.stages import DOWNSTREAM, MAINTENANCE, STAGES
-from jobs.store import STORES
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -101,8 +101,8 @@ def summed(vectors: Vectors, own: Cells, count: int) -> npt.NDArray[np.float64]:
 
 
 def _halves(sample: Vectors, own: Cells, cells: list[int], random: np.random.Generator) -> Iterator[tuple[int, Vectors]]:
-    """Of half of the cells, the first whose own vectors are not all alike, two of these that are not: each step costs as much as
-    comparing the sample with all leaders, and the other cells may be small enough by then."""
+    """Half as many as there are cells, the first ones whose own vectors are not all alike, each with two of these to split it by. Half:
+    a step costs as much as comparing the sample with all leaders, and the other cells may be small enough after it."""
     left = -(-len(cells) // 2)
     for cell in cells:
         if not left:

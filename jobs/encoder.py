@@ -256,9 +256,10 @@ def fastest(exact: Encoder) -> Encoder:
     )
     try:
         expected, expected_longer = exact.vectors_of(probe), exact.vectors_of(longer)
+        seconds = _seconds(exact, probe) if exact.kind != "cpu" else 0.0
         for precision in HALVES[exact.kind]:
             half = narrowed(exact, precision)
-            faster = exact.kind == "cpu" or _seconds(half, probe) * WORTH < _seconds(exact, probe)
+            faster = exact.kind == "cpu" or _seconds(half, probe) * WORTH < seconds
             if faster and _agree(half.vectors_of(probe), expected) and _agree(half.vectors_of(longer), expected_longer):
                 return half
     except torch.OutOfMemoryError:  # beside other tasks on one GPU; what is encoded may still fit, in smaller batches

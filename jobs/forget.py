@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from jobs import toolchain
 from jobs.decisions import USER_KEYS
 from jobs.errors import SettingsError
-from jobs.explained import explained
 from jobs.interaction import keyed, of_key
 from jobs.night import Night
+from jobs.plain_words import in_plain_words
 from jobs.settings import Settings
 from jobs.user_key import user_key, wrong_key
 
@@ -28,10 +28,10 @@ def forget(settings: Settings, users: Sequence[str]) -> str:
     key = user_key()
     toolchain.check()
     check_root(settings)
-    with explained():
+    with in_plain_words():
         spark = open_session(settings)
     try:
-        with explained():
+        with in_plain_words():
             return forgotten(open_lake(spark, settings), users, key)
     finally:
         spark.stop()

@@ -29,8 +29,8 @@ from jobs.errors import ShelfmatesError, SourceError, TransientError
 from jobs.feeds import Source
 from jobs.lake import Lake
 from jobs.night import Counts, Night
+from jobs.object_store import hadoops
 from jobs.settings import Settings
-from jobs.store import hadoops
 from jobs.tables import AUDIT_RESULTS, RAW_ITEMS
 
 BATCH_ROWS = 1000  # handed to Spark at a time: a few megabytes where descriptions are long

@@ -11,9 +11,9 @@ from jobs import toolchain
 from jobs.address import shown
 from jobs.errors import ToolchainError
 from jobs.lake import Lake
+from jobs.object_store import BUILT_IN, LOG_STORE, LOG_STORE_CONF, STORES, in_s3, store_of
 from jobs.settings import Settings
 from jobs.storage import trouble
-from jobs.store import BUILT_IN, LOG_STORE, LOG_STORE_CONF, STORES, in_s3, store_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

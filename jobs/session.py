@@ -3,17 +3,15 @@
 import os
 import shutil
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from jobs import store
+from jobs import object_store, program
 from jobs.keyboard import kept
 from jobs.sections import SECRET
 from jobs.settings import Settings
@@ -61,8 +59,6 @@ REMOTE_CONF = {
 }
 
 ARCHIVES = "spark.archives"  # Spark's property
-PROGRAM = "shelfmates-program"  # folder of an executor's work folder in which this program lies
-TRAVELS = {".py", ".csv", ".toml", ".nbi", ".nbc"}  # of the program's files; the last two are numba's
 
 
 def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession":
@@ -86,11 +82,11 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
     if not submitted:
         builder = builder.master(master)
         use_jvm_options(local=local)
-    s3 = any(map(store.in_s3, addresses(settings)))
+    s3 = any(map(object_store.in_s3, addresses(settings)))
     conf = (
         CONF
         | (LOCAL_CONF if local else REMOTE_CONF)
-        | (store.spark_conf(os.environ, single_writer=settings.lake.single_writer) if s3 else {})
+        | (object_store.spark_conf(os.environ, single_writer=settings.lake.single_writer) if s3 else {})
         | settings.spark.conf
     )
     for key, value in conf.items():
@@ -99,16 +95,22 @@ def open_session(settings: Settings, name: str = "shelfmates") -> "SparkSession"
     if local:
         return _started(builder)
     others = (chosen and chosen.get(ARCHIVES, None)) or conf.get(ARCHIVES)
-    program = _program()
-    try:
-        session = _started(builder.config(ARCHIVES, ",".join(filter(None, (others, f"{program}#{PROGRAM}")))))
-    except BaseException:
-        shutil.rmtree(program.parent)
-        raise
+    session = _started_elsewhere(builder, others)
     environment: dict[str, str] = session.sparkContext.environment  # of Python workers
-    environment |= {"PYTHONPATH": PROGRAM} | (store.worker_variables(os.environ) if s3 else {})
+    environment |= {"PYTHONPATH": program.FOLDER} | (object_store.worker_variables(os.environ) if s3 else {})
+    return session
+
+
+def _started_elsewhere(builder: "SparkSession.Builder", archives: str | None) -> "SparkSession":
+    """With this program beside the other archives."""
+    archive = program.packed()
+    try:
+        session = _started(builder.config(ARCHIVES, ",".join(filter(None, (archives, f"{archive}#{program.FOLDER}")))))
+    except BaseException:
+        shutil.rmtree(archive.parent)
+        raise
     jvm: Any = session.sparkContext._jvm
-    for made in (program.parent, program):  # removed in the other order, by the JVM: it outlives a process that ends at once
+    for made in (archive.parent, archive):  # removed in the other order, by the JVM: it outlives a process that ends at once
         jvm.java.io.File(str(made)).deleteOnExit()
     return session
 
@@ -122,18 +124,6 @@ def addresses(settings: Settings) -> list[str]:
     """Where the lake and the feeds are."""
     feeds = [*settings.sources.values(), *([settings.interactions] if settings.interactions else [])]
     return [settings.lake.root, *(feed.path for feed in feeds)]
-
-
-def _program() -> Path:
-    """An archive of this program, with what numba has compiled of it: executors would take a minute each. In a folder of its own."""
-    home = Path(__file__).resolve().parents[1]
-    folder = Path(tempfile.mkdtemp(prefix="shelfmates-"))
-    with tarfile.open(folder / "program.tar.gz", "w:gz", compresslevel=1) as archive:
-        for file in sorted(file for package in ("jobs", "expectations") for file in (home / package).rglob("*")):
-            if file.suffix in TRAVELS:
-                with suppress(FileNotFoundError):  # numba's files of another driver come and go
-                    archive.add(file, file.relative_to(home))  # with its time, by which numba knows what it has compiled
-    return folder / "program.tar.gz"
 
 
 def gpu_of_task() -> str | None:

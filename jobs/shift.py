@@ -15,9 +15,9 @@ import psutil
 from jobs import toolchain
 from jobs.encoder import folder_of
 from jobs.errors import ConflictError, HeldError, ShelfmatesError
-from jobs.explained import explained
 from jobs.keyboard import heeded
 from jobs.night import Counts, Night
+from jobs.plain_words import in_plain_words
 from jobs.settings import Settings
 from jobs.stages import OF_NO_NIGHT
 from jobs.submitter import leave_with_submitter
@@ -72,7 +72,7 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
 
     check_root(settings)
     folder_of(settings.embed.model)  # a night that embed would end is not begun
-    with explained():
+    with in_plain_words():
         spark = open_session(settings)
     print(f"shelfmates: night {night.date}, run {night.run_id}, Spark up in {time.monotonic() - began:.1f} s", flush=True)
     entries: list[Entry] = []
@@ -80,7 +80,7 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
         with heeded(
             lambda: _stop(spark, settings, night, entries), "every table is as it was or has all that it was to have; run it again"
         ):
-            with explained():
+            with in_plain_words():
                 lake = open_lake(spark, settings)
                 if not OF_NO_NIGHT.issuperset(stages):
                     lake = replace(lake, fence=claimed(lake, night, begins="ingest" in stages))
@@ -92,7 +92,7 @@ def work(settings: Settings, night: Night, stages: Sequence[str], *, say_figures
             print(HELD_LINE + json.dumps(error.checks), flush=True)
         raise
     finally:
-        with explained():
+        with in_plain_words():
             _record(Lake(spark, settings.lake.root), settings, night, entries)  # of a run that was overtaken too
         spark.stop()
     if say_figures:
@@ -130,7 +130,7 @@ def _work_on(stage: str, lake: "Lake", settings: Settings, night: Night, entries
 def _run(entry: Entry, lake: "Lake", settings: Settings, night: Night) -> None:
     began = time.monotonic()
     try:
-        with explained():
+        with in_plain_words():
             entry.counts = importlib.import_module(f"jobs.{entry.stage}").run(lake.spark, lake, settings, night)
         entry.outcome = "ok"
     except Exception as error:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from jobs.address import delta_options, delta_table, shown
 from jobs.decisions import DECISIONS
 from jobs.errors import ContractError, SettingsError, ShelfmatesError, ToolchainError
+from jobs.object_store import amazons, endpoint, in_s3, region, store_of
 from jobs.settings import Settings
-from jobs.store import amazons, endpoint, in_s3, region, store_of
 from jobs.table import Table
 from jobs.tables import ITEM_VECTORS, PARTS, TABLES
 from jobs.views import VIEWS

@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import ToolchainError
-from jobs.store import STORES, Store
-
-Jar = tuple[str, str, str]  # organisation, artifact, version
+from jobs.object_store import STORES, Jar, Store
 
 JAVA_MINIMUM = 17
 JAVA_PACKAGE = "openjdk-17-jre-headless"

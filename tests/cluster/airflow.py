@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -12,10 +12,9 @@ from urllib.error import HTTPError
 from shelfmates.rest import answer, token
 
 from tests.cluster.cluster import Cluster
-from tests.soak.airflow_home import Airflow, AirflowError, Run
+from tests.soak.airflow_home import Airflow, AirflowError, Run, until
 
 DAG_ID, ADMIN = "catalogue", "admin"
-PATIENCE = 3600.0  # seconds for whatever is waited for: Spark takes minutes to give up a host that says nothing
 EVERY = 2.0  # seconds between two looks
 
 
@@ -50,19 +49,9 @@ def airflow_of(cluster: Cluster) -> ClustersAirflow:
     return ClustersAirflow(cluster.folder / "hosts" / "scheduler" / home, url, {}, ADMIN, cluster=cluster)
 
 
-def until(what: str, look: Callable[[], Any], every: float = EVERY) -> Any:
-    """What `look` gives as soon as it gives anything. Raises AirflowError if it never does."""
-    given_up = time.monotonic() + PATIENCE
-    while time.monotonic() < given_up:
-        if seen := look():
-            return seen
-        time.sleep(every)
-    raise AirflowError(f"waited {PATIENCE:.0f} s for {what}")
-
-
 def asked_for(airflow: ClustersAirflow, run_id: str, night: date) -> None:
     """Starts a run of the DAG."""
-    until("the DAG", lambda: _known(airflow))
+    until("the DAG", lambda: _known(airflow), EVERY)
     airflow.asked("PATCH", f"dags/{DAG_ID}", {"is_paused": False}, ADMIN)
     payload = {"dag_run_id": run_id, "logical_date": None, "conf": {"date": str(night)}}
     airflow.asked("POST", f"dags/{DAG_ID}/dagRuns", payload, ADMIN)
@@ -94,7 +83,7 @@ def ended(airflow: ClustersAirflow, run_id: str) -> Run:
             states[task["task_id"]] = task["state"]
         return state if state in ("success", "failed") else ""
 
-    run = Run(date.min, run_id, until(f"the run {run_id}", look))
+    run = Run(date.min, run_id, until(f"the run {run_id}", look, EVERY))
     if run.state != "success":
         raise AirflowError(f"the run {run_id} failed:\n{airflow.last_words(DAG_ID, run)}")
     return run

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import Any
 
-from tests.cluster.airflow import ClustersAirflow, airflow_of, asked_for, ended, tries, until
+from tests.cluster.airflow import ClustersAirflow, airflow_of, asked_for, ended, tries
 from tests.cluster.catalogue import Catalogue
 from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.events import Application, applications
 from tests.cluster.night import emptied, equal
-from tests.soak.airflow_home import AirflowError
+from tests.soak.airflow_home import AirflowError, until
 from tests.soak.scheduled_kills import task_of
 
 STANDSTILL = 20.0  # seconds

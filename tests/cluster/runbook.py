@@ -9,12 +9,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cluster.airflow import airflow_of, idle, until
+from tests.cluster.airflow import EVERY, airflow_of, idle
 from tests.cluster.catalogue import Catalogue
 from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.night import emptied, worked
 from tests.cluster.services import ROOT
 from tests.cluster.stand_in import listening
+from tests.soak.airflow_home import until
 
 FILE = ROOT / "docker" / "README.md"
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -39,7 +40,7 @@ def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
             print(f"  not run: {command.splitlines()[0]}", flush=True)
     with listening(cluster) as stand_in:
         failed = [command for command in ours if not tried(command, stand_in)]
-        until("the nights that were asked for", lambda: idle(airflow))
+        until("the nights that were asked for", lambda: idle(airflow), EVERY)
     if failed:
         raise ClusterError("\n  ".join([f"{len(failed)} of {len(ours)} commands failed:", *failed]))
     return f"{len(ours)} commands of docker/README.md, all of them work"

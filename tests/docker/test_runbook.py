@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from jobs.store import HADOOP
+from jobs.object_store import HADOOP
 from jobs.toolchain import DELTA_JARS
 
 DOCKER = Path(__file__).parents[2] / "docker"

@@ -11,7 +11,7 @@ import pytest
 from jobs import toolchain
 from jobs.address import shown
 from jobs.doctor import examine
-from jobs.store import STORES
+from jobs.object_store import STORES
 from jobs.toolchain import Finding
 from tests.conftest import MINIMAL
 

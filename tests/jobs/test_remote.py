@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 import jobs.kernel
-from jobs.session import PROGRAM, open_session
+from jobs import program
+from jobs.session import open_session
 from jobs.settings import load
 from jobs.toolchain import spark_home
 from tests.conftest import MINIMAL
@@ -112,7 +113,7 @@ def test_a_submitted_driver_knows_its_master_and_brings_the_program_and_keys(mas
     assert ran.returncode == 0, ran.stderr[-3000:]
     (told,) = (json.loads(line.removeprefix("told ")) for line in ran.stdout.splitlines() if line.startswith("told "))
     assert told["master"] == master
-    assert f"/{PROGRAM}/jobs/kernel.py" in told["executor"]["file"]
+    assert f"/{program.FOLDER}/jobs/kernel.py" in told["executor"]["file"]
     assert told["executor"]["time"] == Path(jobs.kernel.__file__).stat().st_mtime  # by which numba knows what it has compiled
     assert told["executor"]["keys"] == KEYS
     assert told["secret"] == KEYS["AWS_SECRET_ACCESS_KEY"]

@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 from jobs.errors import ToolchainError
 from jobs.lake import Lake
 from jobs.lake_root import open_lake
+from jobs.object_store import LOG_STORE, LOG_STORE_CONF, STORES, spark_conf
 from jobs.settings import Settings
-from jobs.store import LOG_STORE, LOG_STORE_CONF, STORES, spark_conf
 from jobs.tables import RUNS
 from jobs.toolchain import missing_of
 from tests.conftest import MINIMAL

@@ -9,7 +9,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +22,7 @@ from shelfmates.rest import answer, token
 
 COMPONENTS = (API_SERVER, SCHEDULER, DAG_PROCESSOR)
 PATIENCE = 300.0  # seconds until the DAG has to be there: everything is imported for the first time
+LONGEST = 3600.0  # seconds for whatever else is waited for: Spark takes minutes to give up a host that says nothing
 LOG_LINES = 15  # of a failed task
 MOST = 1000  # runs or tasks in one answer
 
@@ -142,6 +143,16 @@ def with_users(home: Path, users: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in users.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
     }
+
+
+def until(what: str, look: Callable[[], Any], every: float = 0.5) -> Any:
+    """What `look` gives as soon as it gives anything. Raises AirflowError if it never does."""
+    given_up = time.monotonic() + LONGEST
+    while time.monotonic() < given_up:
+        if seen := look():
+            return seen
+        time.sleep(every)
+    raise AirflowError(f"waited {LONGEST:.0f} s for {what}")
 
 
 def free_port() -> int:

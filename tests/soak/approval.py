@@ -29,9 +29,9 @@ from deltalake import DeltaTable
 
 from jobs.generate import generate
 from jobs.tables import NEIGHBOURS, OVERRIDES
-from tests.soak.airflow_home import Airflow, AirflowError, Run, running
+from tests.soak.airflow_home import Airflow, AirflowError, Run, running, until
 from tests.soak.backfill import DAG_ID, variables
-from tests.soak.scheduled_kills import task_of, until
+from tests.soak.scheduled_kills import task_of
 from tests.tiny_encoder import save_table
 
 ITEMS, AT_ONCE = 300, 2

@@ -23,7 +23,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -38,14 +38,13 @@ from jobs.generate import generate
 from jobs.night import Night
 from jobs.shift import work
 from jobs.stages import STAGES
-from tests.soak.airflow_home import COMPONENTS, Airflow, AirflowError, Run, running
+from tests.soak.airflow_home import COMPONENTS, Airflow, AirflowError, Run, running, until
 from tests.soak.backfill import DAG_ID, variables
 from tests.soak.published import faults
 from tests.tiny_encoder import save_table
 
 ITEMS, NIGHT, AT_ONCE = 300, date(2026, 1, 5), 2
 SCHEDULER = next(component for component in COMPONENTS if component[0] == "scheduler")
-PATIENCE = 900.0  # seconds for whatever is waited for
 HASTE = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
@@ -103,16 +102,6 @@ def found(airflow: Airflow) -> Processes:
     schedulers = {process.pid for process in kinds["scheduler"]}
     kinds["task"] = [process for process in kinds["task"] if process.pid not in schedulers]
     return kinds
-
-
-def until(what: str, look: Callable[[], Any], every: float = 0.5) -> Any:
-    """What `look` gives as soon as it gives anything. Raises AirflowError if it never does."""
-    given_up = time.monotonic() + PATIENCE
-    while time.monotonic() < given_up:
-        if seen := look():
-            return seen
-        time.sleep(every)
-    raise AirflowError(f"waited {PATIENCE:.0f} s for {what}")
 
 
 def task_of(airflow: Airflow, run_id: str, task_id: str) -> Mapping[str, Any]:

@@ -27,10 +27,10 @@ from jobs.generate import generate
 from jobs.night import Night
 from jobs.shift import work
 from jobs.stages import STAGES
-from tests.soak.airflow_home import Airflow, AirflowError, running
+from tests.soak.airflow_home import Airflow, AirflowError, running, until
 from tests.soak.backfill import DAG_ID, variables
 from tests.soak.published import faults
-from tests.soak.scheduled_kills import AT_ONCE, HASTE, ITEMS, NIGHT, Kill, ended, found, task_of, until, victims
+from tests.soak.scheduled_kills import AT_ONCE, HASTE, ITEMS, NIGHT, Kill, ended, found, task_of, victims
 from tests.tiny_encoder import save_table
 
 RUN = "stopped"

@@ -24,10 +24,9 @@ from jobs.night import Night
 from jobs.shift import work
 from jobs.stages import STAGES
 from tests.browser.pages import backfilled, chromium, field, form, opened, ranged, triggered
-from tests.soak.airflow_home import Airflow, AirflowError, running
+from tests.soak.airflow_home import Airflow, AirflowError, running, until
 from tests.soak.backfill import DAG_ID, STAGES_TO_WEIGH, variables
 from tests.soak.published import faults, times_published
-from tests.soak.scheduled_kills import until
 from tests.tiny_encoder import save_table
 
 ITEMS, AT_ONCE = 300, 2

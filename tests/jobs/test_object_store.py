@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from jobs import store
+from jobs import object_store
 from jobs.sections import SECRET
 
 ENVIRONMENT = {
@@ -22,18 +22,18 @@ ENVIRONMENT = {
     [("s3a://bucket/lake", "s3"), ("abfss://box@shop.example/lake", "abfs"), ("abfs://box@shop/lake", "abfs"), ("gs://bucket/lake", "gs")],
 )
 def test_the_store_of_an_address(address: str, name: str) -> None:
-    found = store.store_of(address)
+    found = object_store.store_of(address)
     assert found is not None
     assert found.name == name
 
 
 @pytest.mark.parametrize("address", ["/data/lake", "lake", "hdfs://node:8020/lake", "s3://bucket/lake", "file:///lake"])
 def test_an_address_in_no_store(address: str) -> None:
-    assert store.store_of(address) is None
+    assert object_store.store_of(address) is None
 
 
 def test_properties_of_spark_hold_no_key() -> None:
-    conf = store.spark_conf(ENVIRONMENT, single_writer=False)
+    conf = object_store.spark_conf(ENVIRONMENT, single_writer=False)
     assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://store:7070"
     assert conf["spark.hadoop.fs.s3a.endpoint.region"] == "eu-central-1"
     assert conf["spark.hadoop.fs.s3a.path.style.access"] == "true"
@@ -41,28 +41,31 @@ def test_properties_of_spark_hold_no_key() -> None:
 
 
 def test_a_store_of_amazons_own_needs_no_address() -> None:
-    assert store.spark_conf({}, single_writer=False) == {"spark.delta.logStore.s3a.impl": "shelfmates.S3LogStore"}
-    assert store.spark_conf({"AWS_DEFAULT_REGION": "eu-west-1"}, single_writer=True)["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
+    assert object_store.spark_conf({}, single_writer=False) == {"spark.delta.logStore.s3a.impl": "shelfmates.S3LogStore"}
+    assert (
+        object_store.spark_conf({"AWS_DEFAULT_REGION": "eu-west-1"}, single_writer=True)["spark.hadoop.fs.s3a.endpoint.region"]
+        == "eu-west-1"
+    )
 
 
 def test_executors_are_given_keys_where_there_are_any() -> None:
-    assert store.worker_variables(ENVIRONMENT) == {
+    assert object_store.worker_variables(ENVIRONMENT) == {
         "AWS_ENDPOINT_URL_S3": "http://store:7070",
-        **{name: ENVIRONMENT[name] for name in ("AWS_REGION", *store.KEYS)},
+        **{name: ENVIRONMENT[name] for name in ("AWS_REGION", *object_store.KEYS)},
     }
-    assert store.keys({"AWS_ACCESS_KEY_ID": ""}) == store.worker_variables({}) == {}  # a role of the machine's gives them
+    assert object_store.keys({"AWS_ACCESS_KEY_ID": ""}) == object_store.worker_variables({}) == {}  # a role of the machine's gives them
 
 
 def test_a_variable_of_s3_alone_comes_first() -> None:
-    assert store.endpoint({"AWS_ENDPOINT_URL": "http://other:1", "AWS_ENDPOINT_URL_S3": "http://store:2/"}) == "http://store:2"
+    assert object_store.endpoint({"AWS_ENDPOINT_URL": "http://other:1", "AWS_ENDPOINT_URL_S3": "http://store:2/"}) == "http://store:2"
 
 
 def test_a_role_of_a_pod_is_named_to_hadoop_unless_there_are_keys() -> None:
     role = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/secrets/token"}
-    assert store.spark_conf(role, single_writer=False)["spark.hadoop.fs.s3a.aws.credentials.provider"].endswith(
+    assert object_store.spark_conf(role, single_writer=False)["spark.hadoop.fs.s3a.aws.credentials.provider"].endswith(
         ".WebIdentityTokenFileCredentialsProvider"
     )
-    assert "spark.hadoop.fs.s3a.aws.credentials.provider" not in store.spark_conf(ENVIRONMENT | role, single_writer=False)
+    assert "spark.hadoop.fs.s3a.aws.credentials.provider" not in object_store.spark_conf(ENVIRONMENT | role, single_writer=False)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from jobs.storage import trouble
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def in_plain_words() -> Iterator[None]:
     """An error of ours that a Python worker has raised, the storage's, or the loss of a worker, instead of Spark's report of it."""
     try:
         yield

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 HADOOP = "3.5.0"  # of Spark's own hadoop-client
 
 
+Jar = tuple[str, str, str]  # organisation, artifact, version
+
+
 @dataclass(frozen=True)
 class Store:
-    """`schemes` of its addresses, the first one Hadoop's own name, and the `jars` that Spark lacks: organisation, artifact, version."""
+    """`schemes` of its addresses, the first one Hadoop's own name, and the `jars` that Spark lacks."""
 
     name: str
     schemes: tuple[str, ...]
-    jars: tuple[tuple[str, str, str], ...]
+    jars: tuple[Jar, ...]
 
 
 STORES = {
