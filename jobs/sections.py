@@ -194,7 +194,7 @@ class Maintenance(Section):
 # names of properties that hold keys; Spark's own pattern knows those of Hadoop for S3, but neither Amazon's variables nor other stores'
 SECRET = r"(?i)secret|password|token|credential|(access|account|private|encryption|user)[._-]?key(?!size|gen)"
 # names of places where keys are, of who gives them, and of whether somebody is asked for them
-_NO_SECRET = r"(?i)(provider|file|path|enabled|\.renewal\.credentials)$|\.(secretKeyRef|secrets)\."
+NO_SECRET = r"(?i)(provider|file|path|enabled|\.renewal\.credentials)$|\.(secretKeyRef|secrets)\."
 
 
 class Spark(Section):
@@ -203,6 +203,6 @@ class Spark(Section):
 
     @model_validator(mode="after")
     def _no_keys(self) -> Self:
-        if keys := [name for name in self.conf if re.search(SECRET, name) and not re.search(_NO_SECRET, name)]:
+        if keys := [name for name in self.conf if re.search(SECRET, name) and not re.search(NO_SECRET, name)]:
             raise ValueError(f"{', '.join(keys)}: a key in settings is in command lines too; give it by the environment or a connection")
         return self

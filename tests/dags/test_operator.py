@@ -194,6 +194,22 @@ def test_a_driver_on_the_cluster_is_submitted(job: Callable[..., "SparkJobOperat
     assert command[command.index("--deploy-mode") + 1] == "cluster"
 
 
+@pytest.mark.parametrize("where", ["settings", "task"])
+def test_a_key_never_reaches_a_command_line(
+    job: Callable[..., "SparkJobOperator"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log, where: str
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    conf = {"spark.hadoop.fs.s3a.secret.key": "dark", "spark.hadoop.fs.s3a.aws.credentials.provider": "a.Class"}
+    settings = "[spark.conf]\n" + "".join(f'"{name}" = "{value}"\n' for name, value in conf.items())
+    (tmp_path / "shelfmates.toml").write_text(settings if where == "settings" else "", encoding="utf-8")
+    monkeypatch.setenv("SHELFMATES_SETTINGS", str(tmp_path / "shelfmates.toml"))
+    with pytest.raises(AirflowFailException, match=r"^spark\.hadoop\.fs\.s3a\.secret\.key: every property") as raised:
+        job("done", conf=conf if where == "task" else None).execute({})
+    assert "dark" not in str(raised.value)
+    assert log.lines.empty(), "nothing was submitted"
+
+
 @pytest.mark.parametrize("settings", ["spark = 1", "[spark]\nconf = 1", "[spark]\nconf = [1]"])
 def test_settings_of_another_shape_are_left_to_the_program(tmp_path: Path, settings: str) -> None:
     """Which says what is wrong with them."""
@@ -207,11 +223,12 @@ def test_the_words_between_plugin_and_program_are_the_same_on_both_sides() -> No
     """Plugins import nothing of the program."""
     from shelfmates import submit
 
-    from jobs import errors, shift, submitter, toolchain
+    from jobs import errors, sections, shift, submitter, toolchain
 
     assert (submit.FIGURES_LINE, submit.HELD_LINE) == (shift.FIGURES_LINE, shift.HELD_LINE)
     assert (errors.HeldError.exit_code, errors.TransientError.exit_code) == (submit.HELD, submit.MAY_PASS)
     assert submit.SUBMITTER == submitter.SUBMITTER
+    assert (submit.SECRET, submit.NO_SECRET) == (sections.SECRET, sections.NO_SECRET)
     assert toolchain.files() == Path(sys.prefix) / "shelfmates"
 
 
