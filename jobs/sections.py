@@ -192,9 +192,16 @@ class Maintenance(Section):
 
 
 # names of properties that hold keys; Spark's own pattern knows those of Hadoop for S3, but neither Amazon's variables nor other stores'
-SECRET = r"(?i)secret|password|token|credential|(access|account|private|encryption|user)[._-]?key(?!size|gen)"
-# names of places where keys are, of who gives them, and of whether somebody is asked for them
-NO_SECRET = r"(?i)(provider|file|path|enabled|\.renewal\.credentials)$|\.(secretKeyRef|secrets)\."
+SECRET = (
+    r"(?i)secret|password|passphrase|token|credential|connection[._-]?string|\.sas\."
+    r"|(access|account|private|encryption|user|api|storage|provided)[._-]?key(?!size|gen)"
+)
+# names of places where keys are, of who gives them, of whether and when somebody is asked for them, and of what is named like one
+NO_SECRET = (
+    r"(?i)(provider|provider\.mapping|provider\.type|file|path|enabled|\.renewal\.credentials|renewalRatio|retryWait|pullSecrets"
+    r"|tokenSecret\.(name|itemKey)|tokenConfRegex|token\.binding|token\.server\.url|ssl\.rpc\.privateKey|secretBitLength"
+    r"|TOKENIZERS_PARALLELISM|APPLICATION_CREDENTIALS)$|\.(secretKeyRef|secrets|provider\.type|keyprovider)\."
+)
 
 
 class Spark(Section):
@@ -204,5 +211,7 @@ class Spark(Section):
     @model_validator(mode="after")
     def _no_keys(self) -> Self:
         if keys := [name for name in self.conf if re.search(SECRET, name) and not re.search(NO_SECRET, name)]:
-            raise ValueError(f"{', '.join(keys)}: a key in settings is in command lines too; give it by the environment or a connection")
+            raise ValueError(
+                f"{', '.join(keys)}: a key in settings is in command lines too; give it by environment, connection or spark-defaults.conf"
+            )
         return self

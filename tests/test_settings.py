@@ -125,11 +125,25 @@ def test_keys_have_no_place_in_settings(tmp_path: Path) -> None:
         ("spark.hadoop.fs.azure.account.key.shopfiles.dfs.core.windows.net", True),  # an account whose name holds `file`
         ("spark.executorEnv.SHELFMATES_USER_KEY", True),
         ("spark.authenticate.secret", True),
+        ("spark.executorEnv.AZURE_STORAGE_KEY", True),
+        ("spark.executorEnv.AZURE_STORAGE_CONNECTION_STRING", True),
+        ("spark.executorEnv.EMBEDDER_API_KEY", True),
+        ("spark.hadoop.fs.azure.sas.feeds.shop.blob.core.windows.net", True),
+        ("spark.hadoop.fs.azure.sas.fixed.token.shop.dfs.core.windows.net", True),
         ("spark.io.encryption.keySizeBits", False),
         ("spark.security.credentials.hive.enabled", False),
         ("spark.kerberos.renewal.credentials", False),
         ("spark.kubernetes.authenticate.oauthTokenFile", False),
         ("spark.kubernetes.driver.secretKeyRef.PASSWORD", False),
+        ("spark.kubernetes.container.image.pullSecrets", False),
+        ("spark.kubernetes.kerberos.tokenSecret.itemKey", False),
+        ("spark.security.credentials.renewalRatio", False),
+        ("spark.ssl.rpc.privateKey", False),  # a path
+        ("spark.executorEnv.TOKENIZERS_PARALLELISM", False),
+        ("spark.executorEnv.GOOGLE_APPLICATION_CREDENTIALS", False),  # a path
+        ("spark.hadoop.fs.s3a.aws.credentials.provider.mapping", False),
+        ("spark.hadoop.fs.azure.sas.token.provider.type.shop.dfs.core.windows.net", False),
+        ("spark.hadoop.fs.azure.account.keyprovider.shop.dfs.core.windows.net", False),
     ],
 )
 def test_which_properties_are_keys(tmp_path: Path, name: str, refused: bool) -> None:

@@ -10,6 +10,7 @@ import datetime
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from shelfmates.alerts import task_failed
 from shelfmates.links import DataDocsLink, ExplorerLink, SparkHistoryLink
 from shelfmates.place import home, settings_file
-from shelfmates.submit import SubmitHook
+from shelfmates.submit import STORE, SubmitHook
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,7 +50,18 @@ DRIVER = {
     "spark.driver.memory": "2g",  # Spark's 1g is little for a driver that is the only executor too
 }
 
-_SPARK_OPTIONS = inspect.signature(SparkSubmitOperator.__init__).parameters.keys() - {"self", "kwargs", "conf", "conn_id", "env_vars"}
+# names of properties that hold keys, and those that are only named like them, as in jobs/sections.py
+SECRET = (
+    r"(?i)secret|password|passphrase|token|credential|connection[._-]?string|\.sas\."
+    r"|(access|account|private|encryption|user|api|storage|provided)[._-]?key(?!size|gen)"
+)
+NO_SECRET = (
+    r"(?i)(provider|provider\.mapping|provider\.type|file|path|enabled|\.renewal\.credentials|renewalRatio|retryWait|pullSecrets"
+    r"|tokenSecret\.(name|itemKey)|tokenConfRegex|token\.binding|token\.server\.url|ssl\.rpc\.privateKey|secretBitLength"
+    r"|TOKENIZERS_PARALLELISM|APPLICATION_CREDENTIALS)$|\.(secretKeyRef|secrets|provider\.type|keyprovider)\."
+)
+
+_SPARK_OPTIONS = inspect.signature(SparkSubmitOperator.__init__).parameters.keys() - {"self", "kwargs", "conf", "conn_id"}
 
 
 class SparkJobOperator(SparkSubmitOperator):
@@ -84,6 +96,7 @@ class SparkJobOperator(SparkSubmitOperator):
     ) -> None:
         if unknown := kwargs.keys() & _SPARK_OPTIONS:
             raise TypeError(f"{', '.join(sorted(unknown))}: expected Spark's options as `conf`; write them as spark.* properties")
+        _no_keys(kwargs.get("conf") or {})
         # durable: the provider would follow a cluster's driver across tries, by an API that only some clusters have
         application, name = str(home() / "jobs" / "__main__.py"), f"shelfmates-{'-'.join(stages)}"
         super().__init__(application=application, name=name, durable=False, **kwargs)
@@ -127,7 +140,6 @@ class SparkJobOperator(SparkSubmitOperator):
             conn_id=self._conn_id,
             name=self.name,
             application_args=[*self.stages, *options, "--date", night, "--run-id", self.run_id, "--settings", self.settings, "--figures"],
-            env_vars=self.env_vars,
             secrets=self.secrets,
             spark_binary=_spark_submit(),
         )
@@ -149,7 +161,7 @@ def night_of(text: str) -> str:
 
 
 def _spark_conf_of(settings: str) -> dict[str, str]:
-    """`[spark.conf]` of the settings file. Checks nothing else of it: the program does, and says it better."""
+    """`[spark.conf]` of the settings file, as far as it is text. Checks nothing else of it: the program does, and says it better."""
     try:
         text = Path(settings).read_text(encoding="utf-8")
         conf: Any = tomllib.loads(text)
@@ -162,7 +174,19 @@ def _spark_conf_of(settings: str) -> dict[str, str]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AirflowFailException(f"the settings file {settings} is not TOML: {error}\n  → mend the line named") from None
-    return conf if isinstance(conf, dict) else {}
+    texts = {name: value for name, value in conf.items() if isinstance(value, str)} if isinstance(conf, dict) else {}
+    _no_keys(texts)
+    return texts
+
+
+def _no_keys(conf: Mapping[str, str]) -> None:
+    """Raises AirflowFailException where a property is named like one that holds a key."""
+    if keys := [name for name in conf if re.search(SECRET, name) and not re.search(NO_SECRET, name)]:
+        raise AirflowFailException(
+            f"{', '.join(keys)}: a property is on spark-submit's command line, where anybody can read a key\n"
+            f"  → give S3's keys by the connection {STORE!r}, variables of the program by the task's `secrets`, any other property by the"
+            " file spark-defaults.conf of $SPARK_CONF_DIR"
+        )
 
 
 def _spark_submit() -> str:

@@ -2,7 +2,7 @@
 
 Airflow's own hook hides the exit code, logs every line of Spark's, takes YARN where a connection is missing, and on a stop kills the JVM
 but leaves the Python driver under it at work. This one mends those four, gives the program the address and the keys of the store that a
-connection names, keeps keys off the command line, and does nothing else; commands are built by the hook as it is.
+connection names, and nothing else; commands are built by the hook as it is.
 """
 
 import contextlib
@@ -29,9 +29,6 @@ SUBMITTER = "SHELFMATES_SUBMITTER"  # tells the driver whose end is its own, as 
 MESSAGE_LINES = 40  # of the program's last words kept for the exception: a long traceback, or every fault of a settings file
 HELD = 4  # the program's exit code of a night that is held
 MAY_PASS = 75  # EX_TEMPFAIL: the program itself says that a second try may succeed
-# names of properties that hold keys, but for those that only say where keys are, as in jobs/sections.py
-SECRET = r"(?i)secret|password|token|credential|(access|account|private|encryption|user)[._-]?key(?!size|gen)"
-NO_SECRET = r"(?i)(provider|file|path|enabled|\.renewal\.credentials)$|\.(secretKeyRef|secrets)\."
 GRACE = 3.0  # seconds between asking a process to end and killing it; Airflow kills the task itself after 5
 
 # what the JVM and Spark's log4j say below ERROR: "26/11/22 07:05:37 WARN Utils: ...", "07:05:37 INFO SparkContext: ..."
@@ -59,18 +56,13 @@ class SubmitHook(SparkSubmitHook):
 
     def __init__(self, *, secrets: Mapping[str, str], **kwargs: Any) -> None:
         self.conf: dict[str, str] = kwargs["conf"]
-        if keys := [name for name in self.conf if re.search(SECRET, name) and not re.search(NO_SECRET, name)]:
-            raise AirflowFailException(
-                f"{', '.join(keys)}: every property is on spark-submit's command line, where anybody can read a key\n"
-                "  → take it out of [spark.conf], or of the task's `conf`, and give it by the environment or a connection"
-            )
         self.figures: dict[str, dict[str, float]] = {}
         self._held: list[dict[str, str]] = []
         self._said: deque[str] = deque(maxlen=MESSAGE_LINES)
         self._stopped = False
         super().__init__(**kwargs)
         if self._connection["master"].startswith("local"):
-            self._env_vars = _jvm_options() | (self._env_vars or {})
+            self._env_vars = _jvm_options()
         self._secrets = {} if self._cluster_mode else self._passwords(secrets) | self._store()
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:

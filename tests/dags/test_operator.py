@@ -194,23 +194,30 @@ def test_a_driver_on_the_cluster_is_submitted(job: Callable[..., "SparkJobOperat
     assert command[command.index("--deploy-mode") + 1] == "cluster"
 
 
-@pytest.mark.parametrize("where", ["settings", "task"])
-def test_a_key_never_reaches_a_command_line(
-    job: Callable[..., "SparkJobOperator"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log, where: str
+def test_a_key_in_the_settings_never_reaches_a_command_line(
+    job: Callable[..., "SparkJobOperator"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     from airflow.sdk.exceptions import AirflowFailException
 
-    conf = {"spark.hadoop.fs.s3a.secret.key": "dark", "spark.hadoop.fs.s3a.aws.credentials.provider": "a.Class"}
-    settings = "[spark.conf]\n" + "".join(f'"{name}" = "{value}"\n' for name, value in conf.items())
-    (tmp_path / "shelfmates.toml").write_text(settings if where == "settings" else "", encoding="utf-8")
+    text = '[spark.conf]\n"spark.hadoop.fs.s3a.secret.key" = "dark"\n"spark.hadoop.fs.s3a.aws.credentials.provider" = "a.Class"\n'
+    (tmp_path / "shelfmates.toml").write_text(text, encoding="utf-8")
     monkeypatch.setenv("SHELFMATES_SETTINGS", str(tmp_path / "shelfmates.toml"))
-    with pytest.raises(AirflowFailException, match=r"^spark\.hadoop\.fs\.s3a\.secret\.key: every property") as raised:
-        job("done", conf=conf if where == "task" else None).execute({})
+    task = job("done")
+    with pytest.raises(AirflowFailException, match=r"^spark\.hadoop\.fs\.s3a\.secret\.key: a property is on") as raised:
+        task.execute({})
     assert "dark" not in str(raised.value)
     assert log.lines.empty(), "nothing was submitted"
 
 
-@pytest.mark.parametrize("settings", ["spark = 1", "[spark]\nconf = 1", "[spark]\nconf = [1]"])
+def test_a_key_in_a_tasks_own_properties_is_an_error_of_its_dag(job: Callable[..., "SparkJobOperator"]) -> None:
+    """Before Airflow shows what the task is made of."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    with pytest.raises(AirflowFailException, match=r"^spark\.executorEnv\.SHOP_API_KEY: a property is on"):
+        job("done", conf={"spark.executorEnv.SHOP_API_KEY": "dark", "spark.executor.memory": "2g"})
+
+
+@pytest.mark.parametrize("settings", ["spark = 1", "[spark]\nconf = 1", "[spark]\nconf = [1]", '[spark.conf]\nspark.my.secret = "dark"'])
 def test_settings_of_another_shape_are_left_to_the_program(tmp_path: Path, settings: str) -> None:
     """Which says what is wrong with them."""
     from shelfmates.operator import _spark_conf_of
@@ -221,14 +228,14 @@ def test_settings_of_another_shape_are_left_to_the_program(tmp_path: Path, setti
 
 def test_the_words_between_plugin_and_program_are_the_same_on_both_sides() -> None:
     """Plugins import nothing of the program."""
-    from shelfmates import submit
+    from shelfmates import operator, submit
 
     from jobs import errors, sections, shift, submitter, toolchain
 
     assert (submit.FIGURES_LINE, submit.HELD_LINE) == (shift.FIGURES_LINE, shift.HELD_LINE)
     assert (errors.HeldError.exit_code, errors.TransientError.exit_code) == (submit.HELD, submit.MAY_PASS)
     assert submit.SUBMITTER == submitter.SUBMITTER
-    assert (submit.SECRET, submit.NO_SECRET) == (sections.SECRET, sections.NO_SECRET)
+    assert (operator.SECRET, operator.NO_SECRET) == (sections.SECRET, sections.NO_SECRET)
     assert toolchain.files() == Path(sys.prefix) / "shelfmates"
 
 
