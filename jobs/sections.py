@@ -200,7 +200,8 @@ SECRET = (
 NO_SECRET = (
     r"(?i)(provider|provider\.mapping|provider\.type|file|path|enabled|\.renewal\.credentials|renewalRatio|retryWait|pullSecrets"
     r"|tokenSecret\.(name|itemKey)|tokenConfRegex|token\.binding|token\.server\.url|ssl\.rpc\.privateKey|secretBitLength"
-    r"|TOKENIZERS_PARALLELISM|APPLICATION_CREDENTIALS)$|\.(secretKeyRef|secrets|provider\.type|keyprovider)\."
+    r"|TOKENIZERS_PARALLELISM|APPLICATION_CREDENTIALS)$"
+    r"|(driver|executor)\.(secretKeyRef|secrets)\.|token\.provider\.type\.|account\.keyprovider\."
 )
 
 

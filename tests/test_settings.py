@@ -123,6 +123,7 @@ def test_keys_have_no_place_in_settings(tmp_path: Path) -> None:
     ("name", "refused"),
     [
         ("spark.hadoop.fs.azure.account.key.shopfiles.dfs.core.windows.net", True),  # an account whose name holds `file`
+        ("spark.hadoop.fs.azure.account.key.secrets.dfs.core.windows.net", True),
         ("spark.executorEnv.SHELFMATES_USER_KEY", True),
         ("spark.authenticate.secret", True),
         ("spark.executorEnv.AZURE_STORAGE_KEY", True),

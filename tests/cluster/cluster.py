@@ -11,6 +11,7 @@ from signal import SIGINT, SIGTERM
 
 from tests.cluster import image
 from tests.cluster.hosts import Host, Switch, end
+from tests.cluster.pages import Pages
 from tests.cluster.services import ComposeError, Service, one_shots
 
 WORKERS = ("spark-worker-1", "spark-worker-2", "spark-worker-3")
@@ -22,7 +23,7 @@ MASTER = "spark://spark-master:7077"
 PATIENCE = 300.0  # seconds, at least, for a health check: two cores start everything at once
 GRACE = 30.0  # seconds between asking a service to end and ending it
 LINES = 25  # of a log, where something went wrong
-EVERY = 1.0  # seconds between two looks
+EVERY, OF_PAGES = 1.0, 5.0  # seconds between two looks
 
 
 class ClusterError(Exception):
@@ -32,7 +33,8 @@ class ClusterError(Exception):
 @dataclass
 class Cluster:
     """`values` are those of its `.env`. `wanted`: hosts whose service is to run, and is started again where it ends. `command_lines`: of
-    every process of this machine that was there when it was looked, once a second since the cluster began to come up."""
+    every process of this machine that was there when it was looked, once a second since the cluster began to come up. `pages`: Spark's,
+    since then."""
 
     folder: Path
     values: Mapping[str, str]
@@ -42,6 +44,7 @@ class Cluster:
     wanted: set[str] = field(default_factory=set)
     restarts: list[str] = field(default_factory=list)
     command_lines: set[bytes] = field(default_factory=set)
+    pages: Pages = field(default_factory=Pages)
     _mains: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _healthy: set[str] = field(default_factory=set)
     _turn: threading.RLock = field(default_factory=threading.RLock)
@@ -78,7 +81,7 @@ class Cluster:
         began = time.monotonic()
         shots = one_shots(self.services)
         self.switch.boot()
-        for followed in (self._watch, self._read):
+        for followed in (self._watch, self._read, self._look):
             threading.Thread(target=followed, daemon=True).start()
         for name, service in self.services.items():
             for needed, condition in service.needs.items():
@@ -204,6 +207,10 @@ class Cluster:
             for process in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):  # it has just ended
                     self.command_lines.add(process.read_bytes().replace(b"\0", b" "))
+
+    def _look(self) -> None:
+        while not self._over.wait(OF_PAGES):
+            self.pages.read(self)
 
     def _watch(self) -> None:
         while not self._over.wait(EVERY):

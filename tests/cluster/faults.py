@@ -5,12 +5,9 @@ nobody is told. They are switched on again after it. In the second night Postgre
 work, and the S3 server stands still for 20 s while `neighbours` is.
 """
 
-import json
 import time
-import urllib.request
 from contextlib import suppress
 from datetime import UTC, datetime
-from http.client import HTTPException
 from typing import Any
 
 from tests.cluster.airflow import ClustersAirflow, airflow_of, asked_for, ended, tries
@@ -18,11 +15,11 @@ from tests.cluster.catalogue import Catalogue
 from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.events import Application, applications
 from tests.cluster.night import emptied, equal
+from tests.cluster.pages import APPLICATIONS, asked
 from tests.soak.airflow_home import AirflowError, until
 from tests.soak.scheduled_kills import task_of
 
 STANDSTILL = 20.0  # seconds
-DRIVERS_PAGES = 4040
 MIDST = 2.0  # seconds that a task has worked for at least when its host is lost
 OF_EMBED, OF_NEIGHBOURS = ("embed: ", 2), ("neighbours: lists ", 1)  # what the log says before, and tasks of the Spark stage at least
 
@@ -90,25 +87,14 @@ def busy(cluster: Cluster, airflow: ClustersAirflow, run_id: str, task_id: str, 
     if not said(airflow, run_id, task_id, line):
         return ""
     with suppress(OSError):  # the driver may just have ended
-        for application in asked(cluster, "applications"):
-            for stage in asked(cluster, f"applications/{application['id']}/stages?status=active"):
+        for application in asked(cluster, APPLICATIONS):
+            for stage in asked(cluster, f"{APPLICATIONS}/{application['id']}/stages?status=active"):
                 if stage["numTasks"] >= tasks:
                     number = f"{stage['stageId']}/{stage['attemptId']}"
-                    for task in asked(cluster, f"applications/{application['id']}/stages/{number}/taskList?status=running"):
+                    for task in asked(cluster, f"{APPLICATIONS}/{application['id']}/stages/{number}/taskList?status=running"):
                         if age(task["launchTime"]) >= MIDST and task["host"] in cluster.hosts:
                             return str(task["host"])
     return ""
-
-
-def asked(cluster: Cluster, path: str) -> list[dict[str, Any]]:
-    """What the driver's pages tell a program. Raises OSError if there is no driver that answers."""
-    scheduler = cluster.hosts["scheduler"]
-    try:
-        with scheduler.network(), urllib.request.urlopen(f"http://{scheduler.address}:{DRIVERS_PAGES}/api/v1/{path}", timeout=10) as answer:
-            found: list[dict[str, Any]] = json.load(answer)
-    except (ValueError, HTTPException) as error:  # a sentence that it is not ready, or half an answer of one that ends
-        raise OSError(str(error)) from error
-    return found
 
 
 def age(launched: str) -> float:

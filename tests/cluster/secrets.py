@@ -1,24 +1,16 @@
 """Whether any credential of the cluster can be read where it has no business: logs, event logs, tables, Spark's pages, command lines.
 
-A small night goes through the DAG. While it is at work, Spark's pages (the driver's environment, the master's, the workers') are read over
-and over; afterwards every file that any host has written, what is compressed and Parquet's values too. The command lines of all processes
-of this machine have been read every second since the cluster began to come up. Each credential is looked for as it is, in base64, in base64
-with its key as HTTP has it, and as it stands in an address. That the search finds what is there is tried first: files of each kind are
-planted that hold all of them.
+Spark's pages and the command lines of all processes of this machine have been read since the cluster began to come up, while the nights of
+other sections were at work, or a small one of this section's own where there was none. What is left is every file that any host has
+written, what is compressed and Parquet's values too. That the search finds what is there is tried first: files of each kind are planted
+that hold all credentials, in every form.
 """
 
-import base64
 import gzip
 import json
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from http.client import HTTPException
+from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,61 +19,40 @@ from tests.cluster.airflow import DAG_ID, airflow_of
 from tests.cluster.catalogue import Catalogue
 from tests.cluster.cluster import Cluster, ClusterError
 from tests.cluster.events import ZSTD, content
-from tests.cluster.faults import asked
 from tests.cluster.night import emptied, worked
+from tests.cluster.pages import OF_A_NIGHT, Needles, held, needles
 
 WRITTEN = ("hosts", "volumes", "logs")  # folders of the cluster's
-APPLICATIONS = "api/v1/applications"
-DRIVERS_PAGES = ("environment/", "executors/", APPLICATIONS)
-MUST_BE_SEEN = ("spark.master", "SparkSubmit", "CoarseGrainedExecutorBackend", "Spark Worker at")  # else nothing was looked at
+STARTED = ("SparkSubmit", "CoarseGrainedExecutorBackend")  # must have been in command lines: else nothing was looked at
 LAST = "3.0001"  # seconds: a command line that is there long enough to be read
-EVERY = 1.0  # seconds between two looks
-
-Needles = Mapping[str, list[bytes]]  # by the credential's name
+OLD = 120.0  # seconds since pages were read, after which they are read no more
 
 
 def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
     """The verdict. Raises ClusterError with every place where a credential was found."""
-    sought = needles(cluster.secrets)
+    sought, airflow, pages = needles(cluster.secrets), airflow_of(cluster), cluster.pages
     tried(cluster.folder / "planted", sought)
-    emptied(cluster)
-    airflow, seen, over = airflow_of(cluster), dict[str, bytes](), Event()
-    with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(look, cluster, seen, over)
-        try:
-            worked(airflow, f"secrets-{time.time():.0f}", small.nights[0])
-        finally:
-            over.set()
-        looking.result()
-    seen["task instances"] = json.dumps(airflow.tasks(DAG_ID)).encode()
+    if OF_A_NIGHT not in pages.places:
+        emptied(cluster)
+        worked(airflow, f"secrets-{time.time():.0f}", small.nights[0])
     cluster.run("spare", "sleep", LAST)
-    if not any(LAST.encode() in line for line in cluster.command_lines.copy()):
-        raise ClusterError("command lines are not read any more")
-    commands = enumerate(sorted(cluster.command_lines.copy()), 1)
-    seen |= {f"command line {number}, {line[:60].decode(errors='replace')}": line for number, line in commands}
-    everything = b"\n".join([name.encode() + told for name, told in seen.items()])
-    if unseen := [text for text in MUST_BE_SEEN if text.encode() not in everything]:
-        raise ClusterError(f"{', '.join(unseen)} was in no page and no command line: nothing was looked at")
-    found = [f"{name} in {place}" for place, told in seen.items() for name in held(told, sought)]
+    commands = sorted(cluster.command_lines.copy())
+    everything = b"\n".join(commands)
+    if LAST.encode() not in everything or time.monotonic() - pages.last > OLD:
+        raise ClusterError("command lines, or pages, are not read any more")
+    if unseen := [*(text for text in STARTED if text.encode() not in everything), *sorted({*pages.texts} - pages.seen)]:
+        raise ClusterError(f"{', '.join(unseen)} was in no command line and on no page: nothing was looked at")
+    told = {f"command line {number}, {line[:60].decode(errors='replace')}": line for number, line in enumerate(commands, 1)}
+    told["task instances"] = json.dumps(airflow.tasks(DAG_ID)).encode()
+    found = [*sorted(pages.found), *(f"{name} in {place}" for place, text in told.items() for name in held(text, sought))]
     files = [file for folder in WRITTEN for file in (cluster.folder / folder).rglob("*") if file.is_file() and not file.is_symlink()]
     for file in files:
         names = {name for text in texts(file) for name in held(text, sought)}
         found += [f"{name} in {file.relative_to(cluster.folder)}" for name in sorted(names)]
     if found:
         raise ClusterError("\n  ".join([f"credentials were found in {len(found)} places:", *found[:40]]))
-    return f"{len(sought)} credentials, {len(files):,} files, {len(seen):,} pages and command lines: none found"
-
-
-def needles(secrets: Mapping[str, str]) -> Needles:
-    """What each credential may look like."""
-    pair = f"{secrets['S3_ACCESS_KEY']}:{secrets['S3_SECRET_KEY']}"
-    whole = dict(secrets) | {"S3 keys as a pair": pair}
-    return {name: [value.encode(), base64.b64encode(value.encode()), quote(value, safe="").encode()] for name, value in whole.items()}
-
-
-def held(text: bytes, sought: Needles) -> list[str]:
-    """The names of the credentials that the text holds."""
-    return [name for name, forms in sought.items() if any(form in text for form in forms)]
+    looked = len(pages.places) + len(told)
+    return f"{len(sought)} credentials, {len(files):,} files, {looked:,} pages and command lines: none found"
 
 
 def texts(file: Path) -> Iterator[bytes]:
@@ -115,35 +86,3 @@ def tried(folder: Path, sought: Needles) -> None:
                     raise ClusterError(f"{name} was put into {file.name}, and not found there: the search is worth nothing")
                 file.unlink()
     folder.rmdir()
-
-
-def look(cluster: Cluster, seen: dict[str, bytes], over: Event) -> None:
-    """Reads pages until it is over; of each place whatever it has told."""
-
-    def kept(place: str, told: bytes) -> None:
-        if told not in seen.get(place, b""):
-            seen[place] = seen.get(place, b"") + told
-
-    while not over.wait(EVERY):
-        for place, url in pages(cluster):
-            with suppress(OSError, HTTPException):  # drivers come and go
-                kept(place, read(cluster, url))
-
-
-def read(cluster: Cluster, url: str) -> bytes:
-    with cluster.hosts["analyst"].network(), urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.read()
-
-
-def pages(cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """What Spark shows to whoever can reach it."""
-    driver = f"http://{cluster.hosts['scheduler'].address}:4040"
-    yield from ((f"the driver's /{path}", f"{driver}/{path}") for path in DRIVERS_PAGES)
-    with suppress(OSError):
-        for application in asked(cluster, "applications"):
-            yield "the driver's environment", f"{driver}/{APPLICATIONS}/{application['id']}/environment"
-    master = f"http://{cluster.hosts['spark-master'].address}:8080"
-    yield from ((f"the master's /{path}", f"{master}/{path}") for path in ("", "json/"))
-    with suppress(OSError, ValueError):
-        for worker in json.loads(read(cluster, f"{master}/json/"))["workers"]:  # the master's page leads to theirs
-            yield f"{worker['host']}'s /", f"{master}/proxy/{worker['id']}/"
