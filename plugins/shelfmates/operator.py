@@ -72,7 +72,7 @@ class SparkJobOperator(SparkSubmitOperator):
     file lies in, else of $SHELFMATES_HOME; its settings are $SHELFMATES_SETTINGS, else the checkout's `shelfmates.toml`. `conf` comes on
     top of the settings' own `[spark.conf]`, which is read here because a JVM's memory and options must be known before it starts. The
     interpreter on every machine is the one Airflow runs in, at the same path; where it lies elsewhere, `conf` says so
-    (`spark.pyspark.python`).
+    (`spark.pyspark.python`). A property named like one that holds a key is refused, here and in the settings: all are on the command line.
 
     `secrets` maps variables of the program to connections whose passwords they get; without the connection a worker's own variable counts.
     So does the connection `shelfmates_s3` (aws: login, password, `endpoint_url` and `region_name` in its extra) for a lake in S3.

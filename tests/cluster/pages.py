@@ -47,6 +47,7 @@ class Pages:
 
 
 def needles(secrets: Mapping[str, str]) -> Needles:
+    """The forms of each credential, and of the store's keys as a pair."""
     pair = f"{secrets['S3_ACCESS_KEY']}:{secrets['S3_SECRET_KEY']}"
     whole = dict(secrets) | {"S3 keys as a pair": pair}
     return {name: [value.encode(), base64.b64encode(value.encode()), quote(value, safe="").encode()] for name, value in whole.items()}

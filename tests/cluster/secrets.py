@@ -25,7 +25,7 @@ from tests.cluster.pages import OF_A_NIGHT, Needles, held, needles
 WRITTEN = ("hosts", "volumes", "logs")  # folders of the cluster's
 STARTED = ("SparkSubmit", "CoarseGrainedExecutorBackend")  # must have been in command lines: else nothing was looked at
 LAST = "3.0001"  # seconds: a command line that is there long enough to be read
-OLD = 120.0  # seconds since pages were read, after which they are read no more
+OLD = 120.0  # seconds: nobody reads pages any more; a dozen of them, each given up after 5 to 10 s, take less
 
 
 def section(cluster: Cluster, large: Catalogue, small: Catalogue) -> str:
